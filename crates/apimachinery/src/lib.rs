@@ -1,0 +1,1 @@
+//! Kubernetes API types and their rules: defaulting, validation, patches, selectors, Status errors.

@@ -1,0 +1,1 @@
+//! The Kubernetes API server: HTTP, admission, versioned store with watch, subresources.

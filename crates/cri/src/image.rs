@@ -1,0 +1,69 @@
+//! Images: identity, metadata that starting a container depends on, credentials.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The user an image wants its containers to run as.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ImageUser {
+    /// Nothing said: root.
+    #[default]
+    Unset,
+    /// A number.
+    Uid(u32),
+    /// A name, to be looked up in the image's `/etc/passwd`.
+    Name(String),
+}
+
+/// What is known of a stored image.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageInfo {
+    /// Digest of its configuration: `sha256:…`.
+    pub id: String,
+    /// Full names with tag: `docker.io/library/busybox:1.37.0`.
+    pub repo_tags: Vec<String>,
+    /// Full names with manifest digest.
+    pub repo_digests: Vec<String>,
+    /// Size of its compressed layers and configuration in bytes.
+    pub size: u64,
+    /// User of its containers.
+    pub user: ImageUser,
+    /// `Entrypoint`.
+    pub entrypoint: Vec<String>,
+    /// `Cmd`.
+    pub cmd: Vec<String>,
+    /// `Env`, as `NAME=value`.
+    pub env: Vec<String>,
+    /// `WorkingDir`.
+    pub working_dir: String,
+    /// `StopSignal`.
+    pub stop_signal: Option<String>,
+    /// `Labels`.
+    pub labels: BTreeMap<String, String>,
+    /// Not removed by garbage collection.
+    pub pinned: bool,
+}
+
+/// Credentials for one registry. Its `Debug` hides the secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub enum ImageAuth {
+    /// User name and password.
+    Basic {
+        /// User name.
+        username: String,
+        /// Password.
+        password: String,
+    },
+    /// A bearer token.
+    Bearer(String),
+}
+
+impl std::fmt::Debug for ImageAuth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Basic { username, .. } => write!(f, "Basic {{ username: {username:?}, password: … }}"),
+            Self::Bearer(_) => f.write_str("Bearer(…)"),
+        }
+    }
+}

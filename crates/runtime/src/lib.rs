@@ -1,0 +1,1 @@
+//! The embedded container runtime behind cri: images, sandboxes, containers, cgroups, network, logs.

@@ -1,0 +1,1 @@
+//! Test support: virtual clock, simulated runtime, scenario language, in-memory API.
