@@ -62,7 +62,9 @@ pub enum ImageAuth {
 impl std::fmt::Debug for ImageAuth {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Basic { username, .. } => write!(f, "Basic {{ username: {username:?}, password: … }}"),
+            Self::Basic { username, .. } => {
+                write!(f, "Basic {{ username: {username:?}, password: … }}")
+            }
             Self::Bearer(_) => f.write_str("Bearer(…)"),
         }
     }

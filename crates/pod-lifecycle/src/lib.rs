@@ -1,1 +1,23 @@
-//! The engine: decides what one pod does next. Pure: no IO, clock or randomness.
+//! The engine: decides what one pod does next.
+//!
+//! A pod's life is one [`PodMachine`]. It is driven by two methods: [`PodMachine::handle`] takes one
+//! [`Input`], then [`PodMachine::poll`] is drained until it answers [`Output::Wait`]. The machine does no
+//! IO, reads no clock and rolls no dice: time comes with each input, randomness is a seed.
+//!
+//! Rules are those of Kubernetes 1.36 (contract sections S2 to S7), also where they are odd.
+
+mod input;
+mod output;
+mod plan;
+mod time;
+
+pub use input::{
+    ContainerView, ContainerViewState, EffectResult, Failure, HookOutcome, Input, PodUpdate,
+    ProbeOutcome, PulledImage, RuntimeView, SandboxView,
+};
+pub use output::{
+    Deadline, Effect, EffectId, EventType, HookKind, Moment, MomentKind, Outcome, Output, PodEvent,
+    ProbeKind, StopReason, Timer,
+};
+pub use plan::{ContainerIdx, ContainerPlan, PlanError, PodPlan, ProbePlan, RestartPolicy, Role};
+pub use time::{MonoTime, Now, Timestamp};
