@@ -16,16 +16,15 @@ mod sandbox;
 mod service;
 
 pub use container::{
-    Capabilities, ContainerConfig, ContainerFilter, ContainerId, ContainerState, ContainerStatus,
-    EnvVar, ExecOutput, ExecRequest, ExitReason, Mount, MountPropagation, MountSource, Resources,
-    SeccompProfile, SecurityContext,
+    Capabilities, ContainerConfig, ContainerFilter, ContainerId, ContainerState, ContainerStatus, EnvVar, ExecOutput,
+    ExecRequest, ExitReason, Mount, MountPropagation, MountSource, Resources, SeccompProfile, SecurityContext,
 };
 pub use error::{Error, ObjectKind, Result};
 pub use event::{RuntimeEvent, RuntimeEventKind};
 pub use image::{ImageAuth, ImageInfo, ImageUser};
 pub use sandbox::{
-    DnsConfig, HostAlias, MemoryVolume, NamespaceMode, Namespaces, PodMetadata, PortMapping,
-    Protocol, SandboxConfig, SandboxId, SandboxState, SandboxStatus,
+    DnsConfig, HostAlias, MemoryVolume, NamespaceMode, Namespaces, PodMetadata, PortMapping, Protocol, SandboxConfig,
+    SandboxId, SandboxState, SandboxStatus,
 };
 pub use service::{ImageService, RuntimeService};
 

@@ -5,8 +5,8 @@ use std::{future::Future, time::Duration};
 use tokio::sync::broadcast;
 
 use crate::{
-    ContainerConfig, ContainerFilter, ContainerId, ContainerStatus, ExecOutput, ExecRequest,
-    ImageAuth, ImageInfo, Result, RuntimeEvent, SandboxConfig, SandboxId, SandboxStatus,
+    ContainerConfig, ContainerFilter, ContainerId, ContainerStatus, ExecOutput, ExecRequest, ImageAuth, ImageInfo,
+    Result, RuntimeEvent, SandboxConfig, SandboxId, SandboxStatus,
 };
 
 /// Runs sandboxes and containers.
@@ -16,10 +16,7 @@ use crate::{
 /// process that implements this trait; after a restart the same ids are listed again.
 pub trait RuntimeService: Send + Sync + 'static {
     /// Creates and starts a sandbox: namespaces, network, cgroup. It is ready when this returns.
-    fn run_sandbox(
-        &self,
-        config: SandboxConfig,
-    ) -> impl Future<Output = Result<SandboxStatus>> + Send;
+    fn run_sandbox(&self, config: SandboxConfig) -> impl Future<Output = Result<SandboxStatus>> + Send;
 
     /// Ends everything in the sandbox with SIGKILL and frees its network. Logs and records stay.
     fn stop_sandbox(&self, id: &SandboxId) -> impl Future<Output = Result<()>> + Send;
@@ -42,46 +39,29 @@ pub trait RuntimeService: Send + Sync + 'static {
     /// # Errors
     /// [`crate::Error::StartFailed`] when the program cannot be executed; the container is then
     /// [`crate::ContainerState::Exited`] with [`crate::ExitReason::StartError`] and exit code 128.
-    fn start_container(
-        &self,
-        id: &ContainerId,
-    ) -> impl Future<Output = Result<ContainerStatus>> + Send;
+    fn start_container(&self, id: &ContainerId) -> impl Future<Output = Result<ContainerStatus>> + Send;
 
     /// Sends the stop signal now and SIGKILL after `grace`; returns when the process has ended.
     ///
     /// A second call with a shorter grace brings SIGKILL forward; a longer one changes nothing. The
     /// time-out is kept by the sandbox: it also strikes when the caller is gone.
-    fn stop_container(
-        &self,
-        id: &ContainerId,
-        grace: Duration,
-    ) -> impl Future<Output = Result<()>> + Send;
+    fn stop_container(&self, id: &ContainerId, grace: Duration) -> impl Future<Output = Result<()>> + Send;
 
     /// Removes a container and its record, ending it with SIGKILL if it runs. Its log stays.
     fn remove_container(&self, id: &ContainerId) -> impl Future<Output = Result<()>> + Send;
 
     /// Returns one container's status.
-    fn container_status(
-        &self,
-        id: &ContainerId,
-    ) -> impl Future<Output = Result<ContainerStatus>> + Send;
+    fn container_status(&self, id: &ContainerId) -> impl Future<Output = Result<ContainerStatus>> + Send;
 
     /// Lists containers.
-    fn list_containers(
-        &self,
-        filter: ContainerFilter,
-    ) -> impl Future<Output = Result<Vec<ContainerStatus>>> + Send;
+    fn list_containers(&self, filter: ContainerFilter) -> impl Future<Output = Result<Vec<ContainerStatus>>> + Send;
 
     /// Executes a command in a running container and waits for its end.
     ///
     /// # Errors
     /// [`crate::Error::StartFailed`] when the program cannot be executed,
     /// [`crate::Error::FailedPrecondition`] when the container does not run.
-    fn exec_sync(
-        &self,
-        id: &ContainerId,
-        request: ExecRequest,
-    ) -> impl Future<Output = Result<ExecOutput>> + Send;
+    fn exec_sync(&self, id: &ContainerId, request: ExecRequest) -> impl Future<Output = Result<ExecOutput>> + Send;
 
     /// Subscribes to changes from now on. A subscriber that lags must list again.
     fn events(&self) -> broadcast::Receiver<RuntimeEvent>;
@@ -96,11 +76,7 @@ pub trait ImageService: Send + Sync + 'static {
     fn image_status(&self, image: &str) -> impl Future<Output = Result<Option<ImageInfo>>> + Send;
 
     /// Pulls an image from its registry, trying the credentials in turn, and unpacks it.
-    fn pull_image(
-        &self,
-        image: &str,
-        auth: Vec<ImageAuth>,
-    ) -> impl Future<Output = Result<ImageInfo>> + Send;
+    fn pull_image(&self, image: &str, auth: Vec<ImageAuth>) -> impl Future<Output = Result<ImageInfo>> + Send;
 
     /// Lists all stored images.
     fn list_images(&self) -> impl Future<Output = Result<Vec<ImageInfo>>> + Send;

@@ -12,12 +12,12 @@ mod plan;
 mod time;
 
 pub use input::{
-    ContainerView, ContainerViewState, EffectResult, Failure, HookOutcome, Input, PodUpdate,
-    ProbeOutcome, PulledImage, RuntimeView, SandboxView,
+    ContainerView, ContainerViewState, EffectResult, Failure, HookOutcome, Input, PodUpdate, ProbeOutcome, PulledImage,
+    RuntimeView, SandboxView,
 };
 pub use output::{
-    Deadline, Effect, EffectId, EventType, HookKind, Moment, MomentKind, Outcome, Output, PodEvent,
-    ProbeKind, StopReason, Timer,
+    Deadline, Effect, EffectId, EventType, HookKind, Moment, MomentKind, Outcome, Output, PodEvent, ProbeKind,
+    StopReason, Timer,
 };
 pub use plan::{ContainerIdx, ContainerPlan, PlanError, PodPlan, ProbePlan, RestartPolicy, Role};
 pub use time::{MonoTime, Now, Timestamp};
