@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{ContainerIdx, EffectId, PodPlan, Timestamp};
 
 /// One thing that happened. Exactly one is handed over at a time.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Input {
     /// The desired pod changed (image, deadline, labels, foreign conditions, …).
     Desired(PodUpdate),
@@ -33,7 +33,7 @@ pub enum Input {
 }
 
 /// The desired state as it is now.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PodUpdate {
     /// The new plan.
     pub plan: PodPlan,

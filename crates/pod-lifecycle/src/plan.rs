@@ -2,8 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::{Container, Pod};
-use serde::{Deserialize, Serialize};
+use k8s_openapi::api::core::v1::{Container, LifecycleHandler, Pod, PodSpec, Probe};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::{HookKind, ProbeKind};
 
 /// Index of a container in its [`PodPlan`]; made only by the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -100,6 +102,216 @@ pub struct PodPlan {
     /// The whole object as desired, for what has no field here.
     pub pod: Arc<Pod>,
 }
+
+impl PodPlan {
+    /// Reads a pod as the API server stores it (defaulted and validated).
+    ///
+    /// # Errors
+    ///
+    /// When a field is missing without which nothing can be decided, or has a value outside its range.
+    pub fn from_pod(pod: &Arc<Pod>) -> Result<Self, PlanError> {
+        let spec = pod.spec.as_ref().ok_or(PlanError::Missing { field: "spec" })?;
+        let meta = &pod.metadata;
+        let restart_policy = match spec.restart_policy.as_deref() {
+            None => RestartPolicy::Always,
+            Some(text) => RestartPolicy::parse(text, "spec.restartPolicy")?,
+        };
+        Ok(Self {
+            name: meta.name.clone().ok_or(PlanError::Missing { field: "metadata.name" })?,
+            namespace: meta.namespace.clone().ok_or(PlanError::Missing { field: "metadata.namespace" })?,
+            uid: meta.uid.clone().ok_or(PlanError::Missing { field: "metadata.uid" })?,
+            generation: meta.generation.unwrap_or(0),
+            restart_policy,
+            grace: spec.termination_grace_period_seconds.map_or(DEFAULT_GRACE, seconds_at_least_zero),
+            active_deadline: spec.active_deadline_seconds.map(seconds_at_least_zero),
+            host_network: spec.host_network.unwrap_or(false),
+            readiness_gates: spec.readiness_gates.iter().flatten().map(|g| g.condition_type.clone()).collect(),
+            containers: containers(spec, restart_policy)?,
+            pod: Arc::clone(pod),
+        })
+    }
+
+    /// Iterates over the indices of all containers, init containers and sidecars first.
+    pub fn indices(&self) -> impl DoubleEndedIterator<Item = ContainerIdx> + use<> {
+        (0..self.containers.len()).map(ContainerIdx)
+    }
+
+    /// Iterates over the indices of the init containers and sidecars, in spec order.
+    pub fn init_indices(&self) -> impl DoubleEndedIterator<Item = ContainerIdx> + use<> {
+        (0..self.init_count()).map(ContainerIdx)
+    }
+
+    /// Iterates over the indices of the sidecars, in spec order.
+    pub fn sidecar_indices(&self) -> impl DoubleEndedIterator<Item = ContainerIdx> + '_ {
+        self.init_indices().filter(|&idx| self.container(idx).role == Role::Sidecar)
+    }
+
+    /// Iterates over the indices of the main containers, in spec order.
+    pub fn main_indices(&self) -> impl DoubleEndedIterator<Item = ContainerIdx> + use<> {
+        (self.init_count()..self.containers.len()).map(ContainerIdx)
+    }
+
+    /// Returns how many init containers and sidecars there are.
+    pub fn init_count(&self) -> usize {
+        self.containers.iter().take_while(|c| c.role != Role::Main).count()
+    }
+
+    /// Returns one container. `idx` must come from a plan of the same pod.
+    pub fn container(&self, idx: ContainerIdx) -> &ContainerPlan {
+        &self.containers[idx.0]
+    }
+
+    /// Returns whether the pod has such a container.
+    pub fn contains(&self, idx: ContainerIdx) -> bool {
+        idx.0 < self.containers.len()
+    }
+
+    /// Finds a container by its name.
+    pub fn find(&self, name: &str) -> Option<ContainerIdx> {
+        self.indices().find(|&idx| self.container(idx).name() == name)
+    }
+
+    /// Returns the `fieldPath` that events about a container carry (contract S12).
+    pub fn field_path(&self, idx: ContainerIdx) -> String {
+        let container = self.container(idx);
+        let list = if container.role == Role::Main { "containers" } else { "initContainers" };
+        format!("spec.{list}{{{}}}", container.name())
+    }
+
+    /// Returns `<name>_<namespace>(<uid>)`, by which messages name a pod.
+    pub fn full_name(&self) -> String {
+        format!("{}_{}({})", self.name, self.namespace, self.uid)
+    }
+}
+
+/// A plan is written down as the pod it was made from.
+impl Serialize for PodPlan {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.pod.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for PodPlan {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let pod = Pod::deserialize(deserializer)?;
+        Self::from_pod(&Arc::new(pod)).map_err(de::Error::custom)
+    }
+}
+
+impl ContainerPlan {
+    /// Returns its name.
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// Returns its image as the spec names it.
+    pub fn image(&self) -> &str {
+        self.spec.image.as_deref().unwrap_or_default()
+    }
+
+    /// Returns the hash of name and image by which a changed definition is recognised (contract S2-25).
+    pub fn spec_hash(&self) -> String {
+        let text = format!("{}\0{}", self.name(), self.image());
+        format!("{:016x}", fnv1a(text.as_bytes()))
+    }
+
+    /// Returns one of its probes.
+    pub fn probe(&self, kind: ProbeKind) -> Option<&ProbePlan> {
+        match kind {
+            ProbeKind::Startup => self.startup.as_ref(),
+            ProbeKind::Liveness => self.liveness.as_ref(),
+            ProbeKind::Readiness => self.readiness.as_ref(),
+        }
+    }
+
+    /// Returns one of its hooks.
+    pub fn hook(&self, kind: HookKind) -> Option<&LifecycleHandler> {
+        let lifecycle = self.spec.lifecycle.as_ref()?;
+        match kind {
+            HookKind::PostStart => lifecycle.post_start.as_ref(),
+            HookKind::PreStop => lifecycle.pre_stop.as_ref(),
+        }
+    }
+}
+
+impl RestartPolicy {
+    /// Returns the policy as manifests spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "Always",
+            Self::OnFailure => "OnFailure",
+            Self::Never => "Never",
+        }
+    }
+
+    fn parse(text: &str, path: &str) -> Result<Self, PlanError> {
+        match text {
+            "Always" => Ok(Self::Always),
+            "OnFailure" => Ok(Self::OnFailure),
+            "Never" => Ok(Self::Never),
+            _ => Err(PlanError::Unsupported { path: path.to_owned(), value: text.to_owned() }),
+        }
+    }
+}
+
+impl ProbePlan {
+    /// Fills in the defaults (contract S1-16).
+    fn new(probe: &Probe) -> Self {
+        let or = |value: Option<i32>, default: u32| match value {
+            Some(n) if n > 0 => n.unsigned_abs(),
+            Some(_) | None => default,
+        };
+        let seconds = |value, default| Duration::from_secs(u64::from(or(value, default)));
+        Self {
+            initial_delay: seconds(probe.initial_delay_seconds, 0),
+            period: seconds(probe.period_seconds, 10),
+            timeout: seconds(probe.timeout_seconds, 1),
+            success_threshold: or(probe.success_threshold, 1),
+            failure_threshold: or(probe.failure_threshold, 3),
+            grace: probe.termination_grace_period_seconds.map(seconds_at_least_zero),
+        }
+    }
+}
+
+fn containers(spec: &PodSpec, pod_policy: RestartPolicy) -> Result<Vec<ContainerPlan>, PlanError> {
+    if spec.containers.is_empty() {
+        return Err(PlanError::Missing { field: "spec.containers" });
+    }
+    let init = spec.init_containers.iter().flatten().enumerate();
+    let init = init.map(|(i, c)| container(c, &format!("spec.initContainers[{i}]"), true, pod_policy));
+    let main = spec.containers.iter().enumerate();
+    let main = main.map(|(i, c)| container(c, &format!("spec.containers[{i}]"), false, pod_policy));
+    init.chain(main).collect()
+}
+
+fn container(spec: &Container, path: &str, init: bool, pod_policy: RestartPolicy) -> Result<ContainerPlan, PlanError> {
+    let own = spec.restart_policy.as_deref();
+    let own = own.map(|text| RestartPolicy::parse(text, &format!("{path}.restartPolicy"))).transpose()?;
+    Ok(ContainerPlan {
+        role: match (init, own) {
+            (true, Some(RestartPolicy::Always)) => Role::Sidecar,
+            (true, Some(RestartPolicy::OnFailure | RestartPolicy::Never) | None) => Role::Init,
+            (false, _) => Role::Main,
+        },
+        restart_policy: own.unwrap_or(pod_policy),
+        startup: spec.startup_probe.as_ref().map(ProbePlan::new),
+        liveness: spec.liveness_probe.as_ref().map(ProbePlan::new),
+        readiness: spec.readiness_probe.as_ref().map(ProbePlan::new),
+        spec: Arc::new(spec.clone()),
+    })
+}
+
+fn seconds_at_least_zero(seconds: i64) -> Duration {
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+}
+
+/// The FNV-1a hash: short, and the same on every build and machine (unlike the standard library's).
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// `terminationGracePeriodSeconds` of a pod that names none (contract S1-13).
+const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 
 /// Why a pod cannot be run. The API server's validation lets no such pod through.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
