@@ -1,0 +1,3 @@
+//! Chores as functions, so that `cargo test` runs them too.
+
+pub mod tidy;
