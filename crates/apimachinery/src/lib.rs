@@ -1,1 +1,22 @@
 //! Kubernetes API types and their rules: defaulting, validation, patches, selectors, Status errors.
+//!
+//! Everything here is a pure function over [`serde_json::Value`] or the types of `k8s-openapi`: no IO, no clock, no
+//! randomness. What depends on the time or on chance (uids, name suffixes) is handed in by the caller.
+//!
+//! The way of a write through this crate, in the order an API server calls it:
+//!
+//! ```text
+//! decode::json -> decode::strict -> prepare::create | prepare::update -> validate::create | validate::update -> store
+//! ```
+
+pub mod decode;
+pub mod field;
+pub mod patch;
+pub mod scheme;
+pub mod selector;
+pub mod status;
+pub mod time;
+pub mod validate;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,3 @@
+//! The rules that objects must keep.
+
+pub mod names;
