@@ -12,6 +12,9 @@
 pub mod decode;
 pub mod field;
 pub mod patch;
+pub mod pod;
+pub mod quantity;
+pub mod resources;
 pub mod scheme;
 pub mod selector;
 pub mod status;

@@ -13,12 +13,18 @@ use k8s_openapi::api::{
 };
 use serde::{
     Serialize,
-    de::{self, DeserializeOwned, IntoDeserializer, Visitor, value::StrDeserializer},
+    de::{
+        self, DeserializeOwned, IntoDeserializer, Visitor,
+        value::{StrDeserializer, StringDeserializer},
+    },
     forward_to_deserialize_any,
 };
 use serde_json::{Map, Value};
 
-use crate::scheme::ResourceType;
+use crate::{
+    quantity::{Quantity, QuantityError},
+    scheme::ResourceType,
+};
 
 /// A value in stored form and the unknown fields it had.
 pub(super) struct Normalised {
@@ -148,6 +154,19 @@ impl<'a> De<'a> {
         visitor.visit_map(Fields { fields: fields.iter(), current: None, of: self.deeper()? })
     }
 
+    /// Reads a quantity, so that it is stored in its canonical form.
+    fn quantity(self) -> Result<Quantity, Failure> {
+        let text = match self.value {
+            Value::Null => return Ok(Quantity::ZERO),
+            Value::String(text) => text.trim().to_owned(),
+            Value::Number(number) => number.to_string(),
+            other @ (Value::Bool(_) | Value::Array(_) | Value::Object(_)) => {
+                return Err(Failure(format!("expected a quantity, found {}", name_of(other))));
+            }
+        };
+        text.parse().map_err(|e: QuantityError| Failure(e.to_string()))
+    }
+
     fn deeper(self) -> Result<Self, Failure> {
         if self.depth >= MAX_DEPTH {
             return Err(Failure(format!("nested deeper than {MAX_DEPTH} levels")));
@@ -181,7 +200,11 @@ impl<'de> de::Deserializer<'de> for De<'_> {
         if self.value.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Failure> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Failure> {
+        if name == "Quantity" {
+            let canonical: StringDeserializer<Failure> = self.quantity()?.to_string().into_deserializer();
+            return visitor.visit_newtype_struct(canonical);
+        }
         visitor.visit_newtype_struct(self)
     }
 

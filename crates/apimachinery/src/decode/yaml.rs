@@ -8,8 +8,8 @@ use super::{DecodeError, typed::name_of};
 /// Longest manifest that is read. A request to an API server is bounded by about 3 MiB; a file may hold many objects.
 const MAX_BYTES: usize = 32 << 20;
 
-/// Deepest nesting that is read.
-const MAX_DEPTH: usize = 100;
+/// Deepest nesting that is read: a CronJob reaches 16, and a debug build needs some 20 KiB of stack for each level.
+const MAX_DEPTH: usize = 48;
 
 /// Reads every object of a manifest.
 ///
