@@ -1,1 +1,3 @@
 //! The embedded container runtime behind cri: images, sandboxes, containers, cgroups, network, logs.
+
+pub mod cgroup;
