@@ -1,1 +1,24 @@
 //! The Kubernetes API server: HTTP, admission, versioned store with watch, subresources.
+//!
+//! ```text
+//! request -> http: path, query, body -> registry: decode, default, admit, validate -> store: commit
+//!         -> watchers: the same event for all, filtered by each
+//! ```
+//!
+//! [`ApiServer::service`] is a [`tower::Service`] on which a `kube::Client` can be built directly: no
+//! socket, no TLS, and the same answers that a listener would give.
+
+mod error;
+mod http;
+mod node_proxy;
+mod registry;
+mod render;
+mod rules;
+mod server;
+mod store;
+
+pub use http::body::{BoxError, ResponseBody};
+pub use http::service::ApiService;
+pub use node_proxy::{LogOptions, LogStream, NodeProxy, PodReference};
+pub use registry::Clock;
+pub use server::{ApiServer, Options};

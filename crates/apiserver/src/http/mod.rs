@@ -1,0 +1,10 @@
+//! The HTTP face: paths, queries, bodies, answers.
+
+pub(crate) mod answer;
+pub(crate) mod body;
+pub(crate) mod discovery;
+pub(crate) mod input;
+pub(crate) mod path;
+pub(crate) mod query;
+pub(crate) mod resource;
+pub(crate) mod service;

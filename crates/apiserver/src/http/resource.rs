@@ -1,0 +1,204 @@
+//! Requests on resources: from method and path to a verb, and from its outcome to a response.
+
+use std::sync::Arc;
+
+use apimachinery::status::{self, ApiError};
+use bytes::{BufMut, Bytes, BytesMut};
+use futures::StreamExt;
+use http::header::ACCEPT;
+use http::{HeaderMap, Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::answer::{self, Answer};
+use super::body::{BoxError, ResponseBody};
+use super::input;
+use super::path::ResourcePath;
+use super::query::{ListOptions, Query};
+use super::service::Shared;
+use crate::registry::delete::{DeleteOptions, Deleted};
+use crate::registry::selection::Selection;
+use crate::registry::update::Part;
+use crate::registry::{Place, Written, meta, strategy};
+use crate::render::Render;
+use crate::rules;
+
+/// A request on a resource.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) headers: HeaderMap,
+    pub(crate) path: ResourcePath,
+    pub(crate) query: Query,
+    pub(crate) body: Bytes,
+}
+
+impl Call {
+    fn render(&self) -> Render {
+        Render::from_accept(self.headers.get(ACCEPT).and_then(|value| value.to_str().ok()))
+    }
+}
+
+/// Answers a request on a resource.
+pub(crate) async fn respond(shared: &Arc<Shared>, call: Call) -> Result<Answer, ApiError> {
+    let path = &call.path;
+    let kind = rules::lookup(&path.group, &path.version, &path.resource).ok_or_else(ApiError::unknown_path)?;
+    let place = Place {
+        kind,
+        namespace: path.namespace.as_deref().unwrap_or_default(),
+        name: path.name.as_deref().unwrap_or_default(),
+    };
+    let needs_namespace = kind.namespaced && path.name.is_some();
+    if (needs_namespace && path.namespace.is_none()) || (!kind.namespaced && path.namespace.is_some()) {
+        return Err(ApiError::unknown_path());
+    }
+    match (&path.name, path.subresource.as_deref()) {
+        (None, _) => on_collection(shared, &call, place),
+        (Some(_), None) => on_object(shared, &call, place, Part::Main),
+        (Some(_), Some("status")) if kind.has_status => on_object(shared, &call, place, Part::Status),
+        (Some(_), Some("finalize")) if strategy::is_namespace(kind) => on_object(shared, &call, place, Part::Finalize),
+        (Some(_), Some(subresource)) if strategy::is_pod(kind) => on_pod(shared, &call, place, subresource).await,
+        (Some(_), Some(_)) => Err(ApiError::unknown_path()),
+    }
+}
+
+fn on_collection(shared: &Arc<Shared>, call: &Call, place: Place<'_>) -> Result<Answer, ApiError> {
+    let everywhere = place.kind.namespaced && place.namespace.is_empty();
+    match call.method {
+        Method::GET => read_collection(shared, call, place),
+        Method::POST if !everywhere => {
+            let options = input::write_options(&call.query)?;
+            let body = input::object(&call.headers, &call.body)?;
+            let written = shared.registry.create(place.kind, place.namespace, body, options)?;
+            Ok(written_answer(&written, call.render()))
+        }
+        Method::DELETE if !everywhere => delete_collection(shared, call, place),
+        _ => Err(ApiError::method_not_allowed_on_path()),
+    }
+}
+
+fn read_collection(shared: &Arc<Shared>, call: &Call, place: Place<'_>) -> Result<Answer, ApiError> {
+    let mut options = ListOptions::from_query(&call.query)?;
+    options.watch |= call.path.watch;
+    let selection = Selection::parse(place, &options.label_selector, &options.field_selector)?;
+    if !options.watch {
+        return Ok(answer::json(StatusCode::OK, shared.registry.list(&selection, &options, call.render())?));
+    }
+    let permit = Arc::clone(&shared.watches)
+        .try_acquire_owned()
+        .map_err(|_| ApiError::too_many_requests("too many watches, please try again later", 1))?;
+    let stream = shared.registry.watch(selection, &options, call.render(), permit)?;
+    Ok(answer::typed(StatusCode::OK, "application/json", ResponseBody::stream(stream)))
+}
+
+fn delete_collection(shared: &Arc<Shared>, call: &Call, place: Place<'_>) -> Result<Answer, ApiError> {
+    let list = ListOptions::from_query(&call.query)?;
+    let selection = Selection::parse(place, &list.label_selector, &list.field_selector)?;
+    let options = input::delete_options(&call.headers, &call.query, &call.body)?;
+    let deleted = shared.registry.delete_collection(&selection, &options)?;
+    let (api_version, kind) = Render::Whole.list_type(place.kind);
+    let revision = shared.registry.store.revision().to_string();
+    let head = json!({"kind": kind, "apiVersion": api_version, "metadata": {"resourceVersion": revision}}).to_string();
+    let mut text = BytesMut::new();
+    text.put_slice(head.trim_end_matches('}').as_bytes());
+    text.put_slice(b"},\"items\":[");
+    for (index, object) in deleted.iter().enumerate() {
+        if index > 0 {
+            text.put_u8(b',');
+        }
+        text.put_slice(&object.json());
+    }
+    text.put_slice(b"]}");
+    Ok(answer::json(StatusCode::OK, text.freeze()))
+}
+
+fn on_object(shared: &Arc<Shared>, call: &Call, place: Place<'_>, part: Part) -> Result<Answer, ApiError> {
+    let registry = &shared.registry;
+    match call.method {
+        Method::GET if part != Part::Finalize => {
+            let object = registry.get(place)?;
+            Ok(answer::json(StatusCode::OK, call.render().object(&object)))
+        }
+        Method::PUT => {
+            let options = input::write_options(&call.query)?;
+            let body = input::object(&call.headers, &call.body)?;
+            Ok(written_answer(&registry.update(place, part, body, options)?, call.render()))
+        }
+        Method::PATCH if part != Part::Finalize => {
+            let options = input::write_options(&call.query)?;
+            let patch = input::patch(&call.headers, &call.body)?;
+            Ok(written_answer(&registry.patch(place, part, &patch, options)?, call.render()))
+        }
+        Method::DELETE if part == Part::Main => {
+            let options = input::delete_options(&call.headers, &call.query, &call.body)?;
+            Ok(deleted_answer(place, &registry.delete(place, &options)?, call.render()))
+        }
+        _ => Err(ApiError::method_not_allowed_on_path()),
+    }
+}
+
+fn written_answer(written: &Written, render: Render) -> Answer {
+    let code = if written.created { StatusCode::CREATED } else { StatusCode::OK };
+    answer::with_warnings(answer::json(code, render.object(&written.object)), &written.warnings)
+}
+
+fn deleted_answer(place: Place<'_>, deleted: &Deleted, render: Render) -> Answer {
+    match deleted {
+        Deleted::Gone(object) if !strategy::returns_deleted_object(place.kind) => {
+            answer::value(StatusCode::OK, &status::success(place.kind, place.name, meta::uid(object.value())))
+        }
+        Deleted::Gone(object) | Deleted::Pending(object) => answer::json(StatusCode::OK, render.object(object)),
+    }
+}
+
+async fn on_pod(shared: &Arc<Shared>, call: &Call, place: Place<'_>, subresource: &str) -> Result<Answer, ApiError> {
+    match (subresource, &call.method) {
+        ("log", &Method::GET) => logs(shared, call, place).await,
+        ("binding", &Method::POST) => {
+            let body = input::object(&call.headers, &call.body)?.value;
+            check_kind(&body, "v1", "Binding")?;
+            shared.registry.bind(place, &body, input::write_options(&call.query)?.dry_run)?;
+            Ok(success())
+        }
+        ("eviction", &Method::POST) => {
+            let body = input::object(&call.headers, &call.body)?.value;
+            check_kind(&body, "policy/v1", "Eviction")?;
+            shared.registry.evict(place, &eviction_options(&body, call)?)?;
+            Ok(success())
+        }
+        ("log" | "binding" | "eviction", _) => Err(ApiError::method_not_allowed_on_path()),
+        _ => Err(ApiError::unknown_path()),
+    }
+}
+
+fn eviction_options(body: &Value, call: &Call) -> Result<DeleteOptions, ApiError> {
+    let mut options = match &body["deleteOptions"] {
+        Value::Null => DeleteOptions::default(),
+        given => input::options_from_value(given)?,
+    };
+    options.dry_run |= input::write_options(&call.query)?.dry_run;
+    Ok(options)
+}
+
+fn check_kind(body: &Value, api_version: &str, kind: &str) -> Result<(), ApiError> {
+    let matches = |field: &str, want: &str| body[field].as_str().is_none_or(|given| given == want);
+    if body.is_object() && matches("apiVersion", api_version) && matches("kind", kind) {
+        return Ok(());
+    }
+    Err(ApiError::bad_request(format!("the body must be a {kind} of {api_version}")))
+}
+
+/// What a subresource without a result of its own answers.
+fn success() -> Answer {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201,
+    });
+    answer::value(StatusCode::CREATED, &status)
+}
+
+async fn logs(shared: &Arc<Shared>, call: &Call, place: Place<'_>) -> Result<Answer, ApiError> {
+    let body = match shared.registry.logs(place, &call.query).await? {
+        None => ResponseBody::full(Bytes::new()),
+        Some(stream) => ResponseBody::stream(stream.0.map(|piece| piece.map_err(BoxError::from))),
+    };
+    Ok(answer::typed(StatusCode::OK, "text/plain", body))
+}

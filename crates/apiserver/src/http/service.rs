@@ -1,0 +1,85 @@
+//! The entry: one request in, one response out.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use apimachinery::status::ApiError;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::Request;
+use http::request::Parts;
+use tokio::sync::Semaphore;
+
+use super::answer::{self, Answer};
+use super::body::{self, BoxError, MOST_BODY_BYTES, ReadError, ResponseBody};
+use super::path::{self, Path};
+use super::query::Query;
+use super::{discovery, resource};
+use crate::registry::Registry;
+
+/// The API server as a [`tower::Service`]: what a `kube::Client` or an HTTP listener is built on.
+#[derive(Clone, Debug)]
+pub struct ApiService {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What all requests share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) registry: Registry,
+    pub(crate) watches: Arc<Semaphore>,
+}
+
+impl<B> tower::Service<Request<B>> for ApiService
+where
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    type Response = http::Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let shared = Arc::clone(&self.shared);
+        async move { Ok(respond(&shared, request).await.unwrap_or_else(|error| answer::error(&error))) }.boxed()
+    }
+}
+
+async fn respond<B>(shared: &Arc<Shared>, request: Request<B>) -> Result<Answer, ApiError>
+where
+    B: http_body::Body + Send,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let (parts, body) = request.into_parts();
+    let uri = parts.uri.path_and_query().map_or(0, |text| text.as_str().len());
+    if uri > MOST_URI_BYTES {
+        return Err(ApiError::plain(414, "", "the request URI is too long"));
+    }
+    let Some(path) = path::parse(parts.uri.path()) else { return Err(ApiError::unknown_path()) };
+    let query = Query::parse(parts.uri.query())?;
+    let body = body::read(body).await.map_err(|error| unread(&error))?;
+    match path {
+        Path::Resource(path) => {
+            let Parts { method, headers, .. } = parts;
+            resource::respond(shared, resource::Call { method, headers, path, query, body }).await
+        }
+        Path::Other(path) => discovery::respond(&parts.method, &path),
+    }
+}
+
+fn unread(error: &ReadError) -> ApiError {
+    match error {
+        ReadError::TooLarge => ApiError::too_large(format!("limit is {MOST_BODY_BYTES}")),
+        ReadError::Broken(_) => ApiError::bad_request(error.to_string()),
+    }
+}
+
+/// Long enough for every selector that can be read.
+const MOST_URI_BYTES: usize = 128 * 1024;

@@ -1,0 +1,95 @@
+//! `pods/log`: which container, from which node.
+
+use apimachinery::status::ApiError;
+use serde_json::Value;
+
+use super::{Place, Registry, meta};
+use crate::http::query::Query;
+use crate::node_proxy::{LogOptions, LogStream, PodReference};
+
+impl Registry {
+    /// Opens the log of a pod's container; `None` if no node has the pod yet.
+    pub(crate) async fn logs(&self, place: Place<'_>, query: &Query) -> Result<Option<LogStream>, ApiError> {
+        let pod = self.get(place)?;
+        let mut options = log_options(query)?;
+        options.container = choose_container(place.name, pod.value(), query.text("container"))?;
+        if pod.value()["spec"]["nodeName"].as_str().unwrap_or_default().is_empty() {
+            return Ok(None);
+        }
+        let Some(proxy) = self.node_proxy() else {
+            return Err(ApiError::internal("no node agent serves logs"));
+        };
+        let reference = PodReference {
+            namespace: place.namespace.to_owned(),
+            name: place.name.to_owned(),
+            uid: meta::uid(pod.value()).to_owned(),
+        };
+        proxy.logs(reference, options).await.map(Some)
+    }
+}
+
+fn log_options(query: &Query) -> Result<LogOptions, ApiError> {
+    let natural = |key: &str, least: i64| match query.integer(key)? {
+        Some(number) if number < least => {
+            let text = format!("must be greater than or equal to {least}");
+            Err(invalid(key, &number.to_string(), &text))
+        }
+        number => Ok(number.and_then(|number| u64::try_from(number).ok())),
+    };
+    let since = match query.text("sinceTime") {
+        Some(text) => Some(apimachinery::time::parse(text).ok_or_else(|| invalid("sinceTime", text, "not a time"))?),
+        None => None,
+    };
+    let seconds = natural("sinceSeconds", 1)?;
+    if since.is_some() && seconds.is_some() {
+        return Err(invalid("sinceSeconds", "", "at most one of `sinceTime` or `sinceSeconds` may be specified"));
+    }
+    Ok(LogOptions {
+        container: String::new(),
+        follow: query.flag("follow").unwrap_or_default(),
+        previous: query.flag("previous").unwrap_or_default(),
+        since,
+        since_seconds: seconds,
+        tail_lines: natural("tailLines", 0)?,
+        timestamps: query.flag("timestamps").unwrap_or_default(),
+        limit_bytes: natural("limitBytes", 1)?,
+    })
+}
+
+fn invalid(field: &str, value: &str, detail: &str) -> ApiError {
+    let message = format!("PodLogOptions \"\" is invalid: {field}: Invalid value: {value}: {detail}");
+    ApiError::plain(422, "Invalid", message)
+}
+
+/// `LogLocation` of the pod registry: the named container, else the only one.
+fn choose_container(pod_name: &str, pod: &Value, asked: Option<&str>) -> Result<String, ApiError> {
+    let main = container_names(pod, "containers");
+    let init = container_names(pod, "initContainers");
+    let debug = container_names(pod, "ephemeralContainers");
+    if let Some(asked) = asked {
+        return match main.iter().chain(&init).chain(&debug).find(|name| **name == asked) {
+            Some(name) => Ok((*name).to_owned()),
+            None => Err(ApiError::bad_request(format!("container {asked} is not valid for pod {pod_name}"))),
+        };
+    }
+    match (main.as_slice(), init.is_empty() && debug.is_empty()) {
+        ([only], true) => return Ok((*only).to_owned()),
+        ([], true) => {
+            return Err(ApiError::bad_request(format!("a container name must be specified for pod {pod_name}")));
+        }
+        _ => {}
+    }
+    let mut text =
+        format!("a container name must be specified for pod {pod_name}, choose one of: [{}]", main.join(" "));
+    if !init.is_empty() {
+        text.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
+    }
+    if !debug.is_empty() {
+        text.push_str(&format!(" or one of the ephemeral containers: [{}]", debug.join(" ")));
+    }
+    Err(ApiError::bad_request(text))
+}
+
+fn container_names<'a>(pod: &'a Value, list: &str) -> Vec<&'a str> {
+    pod["spec"][list].as_array().into_iter().flatten().filter_map(|one| one["name"].as_str()).collect()
+}

@@ -1,0 +1,181 @@
+//! Namespaces: what is made with them, and how they go.
+//!
+//! A namespace in `Terminating` has its content deleted at once; each removal inside it looks
+//! whether it was the last one. So no task and no period is needed, and content that is deleted
+//! gracefully (pods) simply keeps the namespace a little longer.
+
+use std::sync::Arc;
+
+use apimachinery::scheme::{self, ResourceType};
+use apimachinery::status::ApiError;
+use apimachinery::time::seconds;
+use serde_json::{Value, json};
+
+use super::delete::{DeleteOptions, Deleted, Propagation};
+use super::{MOST_ROUNDS, Place, Registry, WriteOptions, meta, strategy};
+use crate::rules;
+use crate::store::{Change, Expected, Object};
+
+/// Namespaces that are there from the beginning and cannot be deleted (`lifecycle` admission).
+pub(crate) const BUILT_IN: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+
+/// Namespaces that the `lifecycle` admission protects.
+const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
+
+/// What must empty `spec.finalizers` before a namespace goes.
+const FINALIZER: &str = "kubernetes";
+
+impl Registry {
+    /// Makes the namespaces that every cluster has.
+    pub(crate) fn create_built_in_namespaces(&self) {
+        let Some(kind) = namespaces() else { return };
+        for name in BUILT_IN {
+            let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+            let body = apimachinery::decode::Json { value: body, duplicates: Vec::new() };
+            if let Err(error) = self.create(kind, "", body, WriteOptions::default()) {
+                tracing::error!(namespace = name, %error, "cannot create a built-in namespace");
+            }
+        }
+    }
+
+    /// What follows from the creation of an object.
+    pub(crate) fn after_create(&self, kind: &ResourceType, object: &Object) {
+        if strategy::is_namespace(kind) {
+            self.create_service_account(meta::name(object.value()));
+        } else if kind.namespaced && !self.is_active(meta::namespace(object.value())) {
+            // The namespace went while the object was on its way.
+            self.advance_namespace(meta::namespace(object.value()));
+        }
+    }
+
+    /// What follows from the removal of an object.
+    pub(crate) fn after_remove(&self, kind: &ResourceType, object: &Object) {
+        let namespace = meta::namespace(object.value());
+        if !kind.namespaced {
+            return;
+        }
+        if !self.is_active(namespace) {
+            self.advance_namespace(namespace);
+        } else if kind.kind == "ServiceAccount" && meta::name(object.value()) == "default" {
+            self.create_service_account(namespace);
+        }
+    }
+
+    /// Deletes a namespace: marks it, then its content.
+    pub(crate) fn delete_namespace(&self, place: Place<'_>, options: &DeleteOptions) -> Result<Deleted, ApiError> {
+        if IMMORTAL.contains(&place.name) {
+            return Err(ApiError::forbidden(place.kind, place.name, "this namespace may not be deleted"));
+        }
+        let object = self.get(place)?;
+        let held = !strategy::namespace_finalizers_are_empty(object.value());
+        if !held || options.dry_run {
+            return self.delete_only(place, options);
+        }
+        let marked = self.mark_namespace(place)?;
+        self.advance_namespace(place.name);
+        Ok(Deleted::Pending(marked))
+    }
+
+    fn mark_namespace(&self, place: Place<'_>) -> Result<Arc<Object>, ApiError> {
+        for _ in 0..MOST_ROUNDS {
+            let old = self.get(place)?;
+            if meta::is_deleting(old.value()) {
+                return Ok(old);
+            }
+            let mut new = old.value().clone();
+            meta::set(&mut new, "deletionTimestamp", json!(seconds(self.now())));
+            new["status"]["phase"] = json!("Terminating");
+            let expected = Expected::Revision(old.revision());
+            let table = strategy::table(place.kind);
+            if let Ok(marked) = self.store.commit(&table, old.key(), expected, Change::Put(new)) {
+                return Ok(marked);
+            }
+        }
+        Err(place.modified())
+    }
+
+    /// Whether new objects may be made in the namespace.
+    pub(crate) fn is_active(&self, namespace: &str) -> bool {
+        self.namespace(namespace).is_some_and(|namespace| !meta::is_deleting(namespace.value()))
+    }
+
+    pub(crate) fn namespace(&self, name: &str) -> Option<Arc<Object>> {
+        self.store.get(&strategy::table(namespaces()?), name)
+    }
+
+    /// Deletes what a namespace that goes still holds; when it holds nothing, removes it.
+    pub(crate) fn advance_namespace(&self, name: &str) {
+        let options = DeleteOptions { propagation: Some(Propagation::Background), ..DeleteOptions::default() };
+        let prefix = format!("{name}/");
+        let mut empty = true;
+        for kind in scheme::all().iter().filter(|kind| kind.namespaced) {
+            for object in self.store.snapshot(&strategy::table(kind)).range(&prefix, "") {
+                let gone = match self.delete_only(Place::of(kind, object.value()), &options) {
+                    Ok(Deleted::Gone(_)) => true,
+                    Ok(Deleted::Pending(_)) => false,
+                    Err(error) => error.code == 404,
+                };
+                empty &= gone;
+            }
+        }
+        if empty {
+            self.finish_namespace(name);
+        }
+    }
+
+    /// Removes an empty namespace, unless a finalizer of its own still holds it.
+    fn finish_namespace(&self, name: &str) {
+        let Some(kind) = namespaces() else { return };
+        for _ in 0..MOST_ROUNDS {
+            let Some(old) = self.namespace(name).filter(|old| meta::is_deleting(old.value())) else { return };
+            let mut new = old.value().clone();
+            new["spec"] = json!({});
+            let change = match meta::finalizers(&new).is_empty() {
+                true => Change::DeleteAs(new),
+                false if new == *old.value() => return,
+                false => Change::Put(new),
+            };
+            if self.store.commit(&strategy::table(kind), old.key(), Expected::Revision(old.revision()), change).is_ok()
+            {
+                return;
+            }
+        }
+    }
+
+    /// The account that pods use when they name none.
+    fn create_service_account(&self, namespace: &str) {
+        let Some(kind) = scheme::by_plural("", "v1", "serviceaccounts") else { return };
+        let account = json!({
+            "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": namespace},
+        });
+        let body = apimachinery::decode::Json { value: account, duplicates: Vec::new() };
+        match self.create(kind, namespace, body, WriteOptions::default()) {
+            Ok(_) => {}
+            Err(error) if error.code == 409 => {}
+            Err(error) => tracing::error!(namespace, %error, "cannot create the default service account"),
+        }
+    }
+}
+
+/// What admission adds to a namespace that is being created.
+pub(crate) fn prepare(namespace: &mut Value) {
+    let name = meta::name(namespace).to_owned();
+    if !namespace["metadata"]["labels"].is_object() {
+        namespace["metadata"]["labels"] = json!({});
+    }
+    namespace["metadata"]["labels"]["kubernetes.io/metadata.name"] = json!(name);
+    if !namespace["spec"].is_object() {
+        namespace["spec"] = json!({});
+    }
+    let finalizers = &mut namespace["spec"]["finalizers"];
+    match finalizers.as_array_mut() {
+        Some(list) if list.iter().any(|one| one == FINALIZER) => {}
+        Some(list) => list.push(json!(FINALIZER)),
+        None => *finalizers = json!([FINALIZER]),
+    }
+    namespace["status"] = json!({"phase": "Active"});
+}
+
+fn namespaces() -> Option<&'static ResourceType> {
+    rules::lookup("", "v1", "namespaces")
+}

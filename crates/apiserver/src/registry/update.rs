@@ -1,0 +1,212 @@
+//! `update` and `patch`, of whole objects and of their status.
+
+use std::sync::Arc;
+
+use apimachinery::decode::{FieldValidation, Json};
+use apimachinery::status::ApiError;
+use serde_json::{Value, json};
+
+use super::{MOST_ROUNDS, Place, Registry, WriteOptions, Written, meta, strategy};
+use crate::rules;
+use crate::store::{Change, CommitError, Expected, Object};
+
+/// Which part of an object a request may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Everything but the status.
+    Main,
+    /// The status, labels, annotations.
+    Status,
+    /// `spec.finalizers` of a namespace.
+    Finalize,
+}
+
+/// A patch, by its content type.
+#[derive(Clone, Debug)]
+pub(crate) enum Patch {
+    /// RFC 6902.
+    Json(Value),
+    /// RFC 7386.
+    Merge(Value),
+    /// Kubernetes' own, with merge keys.
+    Strategic(Value),
+}
+
+/// What a client wants an object to be, with warnings.
+type Wanted = (Value, Vec<String>);
+
+impl Registry {
+    /// Replaces an object with what a client sent.
+    pub(crate) fn update(
+        &self,
+        place: Place<'_>,
+        part: Part,
+        body: Json,
+        options: WriteOptions,
+    ) -> Result<Written, ApiError> {
+        let absent = strategy::creates_on_update(place.kind)
+            && self.store.get(&strategy::table(place.kind), &place.key()).is_none();
+        if absent {
+            return self.create(place.kind, place.namespace, body, options);
+        }
+        let wanted = rules::decode(place.kind, body, options.validation)?;
+        check_place(place, &wanted.0)?;
+        if meta::text(&wanted.0, "resourceVersion").is_empty() && !strategy::updates_unconditionally(place.kind) {
+            return Err(must_be_versioned(place));
+        }
+        self.rewrite(place, part, options.dry_run, |_| Ok(wanted.clone()))
+    }
+
+    /// Changes an object by a patch.
+    pub(crate) fn patch(
+        &self,
+        place: Place<'_>,
+        part: Part,
+        patch: &Patch,
+        options: WriteOptions,
+    ) -> Result<Written, ApiError> {
+        self.rewrite(place, part, options.dry_run, |old| {
+            let mut patched = old.clone();
+            rules::apply_patch(place.kind, &mut patched, patch)?;
+            let wanted = decode_patched(place, patched, options.validation)?;
+            check_place(place, &wanted.0)?;
+            Ok(wanted)
+        })
+    }
+
+    /// Reads, computes and writes until nobody came between.
+    ///
+    /// A `resourceVersion` in what is wanted must be the present one, so a client that names it is
+    /// told of a conflict and one that does not is simply last.
+    pub(crate) fn rewrite(
+        &self,
+        place: Place<'_>,
+        part: Part,
+        dry_run: bool,
+        wanted: impl Fn(&Value) -> Result<Wanted, ApiError>,
+    ) -> Result<Written, ApiError> {
+        for _ in 0..MOST_ROUNDS {
+            let old = self.get(place)?;
+            let (wanted, warnings) = wanted(old.value())?;
+            let new = next_version(place, part, wanted, old.value())?;
+            let written = |object| Written { object, created: false, warnings };
+            if new == *old.value() {
+                return Ok(written(old));
+            }
+            if dry_run {
+                return Ok(written(Arc::new(Object::draft(old.shared_key(), new))));
+            }
+            match self.replace(place, &old, new) {
+                Ok(object) => return Ok(written(object)),
+                Err(CommitError::Changed | CommitError::Exists) => {}
+                Err(CommitError::Missing) => return Err(place.not_found()),
+            }
+        }
+        Err(place.modified())
+    }
+
+    /// Writes a new version, or removes the object if the new version has nothing left to wait for.
+    fn replace(&self, place: Place<'_>, old: &Object, new: Value) -> Result<Arc<Object>, CommitError> {
+        let table = strategy::table(place.kind);
+        let expected = Expected::Revision(old.revision());
+        if strategy::is_gone_after_update(place.kind, old.value(), &new) {
+            let removed = self.store.commit(&table, old.key(), expected, Change::DeleteAs(new))?;
+            self.after_remove(place.kind, &removed);
+            return Ok(removed);
+        }
+        self.store.commit(&table, old.key(), expected, Change::Put(new))
+    }
+}
+
+/// The version that follows `old` when a client wants `wanted`.
+fn next_version(place: Place<'_>, part: Part, wanted: Value, old: &Value) -> Result<Value, ApiError> {
+    let mut new = wanted;
+    check_version(place, &new, old)?;
+    keep_identity(&mut new, old);
+    match part {
+        Part::Main => rules::prepare_update(place.kind, &mut new, old),
+        Part::Status => rules::prepare_status(place.kind, &mut new, old),
+        Part::Finalize => new = with_namespace_finalizers(&new, old),
+    }
+    match part {
+        Part::Main => rules::validate_update(place.kind, &new, old)?,
+        Part::Status => rules::validate_status(place.kind, &new, old)?,
+        Part::Finalize => {}
+    }
+    Ok(new)
+}
+
+/// Checks the versions that the client named, if any.
+fn check_version(place: Place<'_>, wanted: &Value, old: &Value) -> Result<(), ApiError> {
+    let (uid, old_uid) = (meta::uid(wanted), meta::uid(old));
+    if !uid.is_empty() && uid != old_uid {
+        return Err(
+            place.conflict(&format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {old_uid}"))
+        );
+    }
+    let version = meta::text(wanted, "resourceVersion");
+    if !version.is_empty() && version != meta::text(old, "resourceVersion") {
+        return Err(place.modified());
+    }
+    Ok(())
+}
+
+/// Fields of `metadata` that no update changes (`rest.BeforeUpdate`).
+const KEPT: [&str; 9] = [
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "resourceVersion",
+    "generation",
+    "namespace",
+    "selfLink",
+    "managedFields",
+];
+
+fn keep_identity(new: &mut Value, old: &Value) {
+    for field in KEPT {
+        meta::set(new, field, meta::field(old, field).clone());
+    }
+}
+
+fn with_namespace_finalizers(new: &Value, old: &Value) -> Value {
+    let mut result = old.clone();
+    result["spec"]["finalizers"] = new["spec"]["finalizers"].clone();
+    if result["spec"]["finalizers"].is_null() {
+        result["spec"] = json!({});
+    }
+    result
+}
+
+fn decode_patched(place: Place<'_>, patched: Value, validation: FieldValidation) -> Result<Wanted, ApiError> {
+    rules::decode(place.kind, Json { value: patched, duplicates: Vec::new() }, validation)
+}
+
+fn check_place(place: Place<'_>, object: &Value) -> Result<(), ApiError> {
+    let (name, namespace) = (meta::name(object), meta::namespace(object));
+    if name.is_empty() {
+        let text =
+            format!("the name of the object ({} based on URL) was undeterminable: name must be provided", place.name);
+        return Err(ApiError::bad_request(text));
+    }
+    if name != place.name {
+        let text = format!("the name of the object ({name}) does not match the name on the URL ({})", place.name);
+        return Err(ApiError::bad_request(text));
+    }
+    if place.kind.namespaced && !namespace.is_empty() && namespace != place.namespace {
+        let text = format!(
+            "the namespace of the object ({namespace}) does not match the namespace on the request ({})",
+            place.namespace
+        );
+        return Err(ApiError::bad_request(text));
+    }
+    Ok(())
+}
+
+fn must_be_versioned(place: Place<'_>) -> ApiError {
+    let mut errors = apimachinery::field::FieldErrors::default();
+    let path = apimachinery::field::Path::new("metadata").child("resourceVersion");
+    errors.invalid(&path, 0, "must be specified for an update");
+    ApiError::invalid(place.kind, place.name, &errors)
+}

@@ -1,0 +1,84 @@
+//! The server as others see it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+
+use crate::http::service::{ApiService, Shared};
+use crate::node_proxy::NodeProxy;
+use crate::registry::{Clock, Registry};
+use crate::store::{HistoryLimits, Store};
+
+/// How a server is set up.
+#[derive(Clone)]
+pub struct Options {
+    /// The way to the node agents; can be given later with [`ApiServer::set_node_proxy`].
+    pub node_proxy: Option<Arc<dyn NodeProxy>>,
+    /// Tells the time for time stamps and grace periods.
+    pub clock: Clock,
+    /// How many changes of one resource are kept for watchers that come later.
+    pub history: usize,
+    /// How many watches can be open at once.
+    pub watches: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            node_proxy: None,
+            clock: Arc::new(Timestamp::now),
+            history: HistoryLimits::default().most,
+            watches: MOST_WATCHES,
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("node_proxy", &self.node_proxy.is_some())
+            .field("history", &self.history)
+            .field("watches", &self.watches)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A Kubernetes API server inside this process. Clones share their objects.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use apiserver::{ApiServer, Options};
+/// let server = ApiServer::in_memory(Options::default());
+/// let client = kube::Client::new(server.service(), "default");
+/// assert_eq!(client.apiserver_version().await.unwrap().minor, "36");
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct ApiServer {
+    shared: Arc<Shared>,
+}
+
+impl ApiServer {
+    /// A server whose objects live as long as it does, with the namespaces of a new cluster.
+    pub fn in_memory(options: Options) -> Self {
+        let limits = HistoryLimits { most: options.history, ..HistoryLimits::default() };
+        let registry = Registry::new(Store::new(limits), options.clock, options.node_proxy);
+        registry.create_built_in_namespaces();
+        Self { shared: Arc::new(Shared { registry, watches: Arc::new(Semaphore::new(options.watches)) }) }
+    }
+
+    /// The HTTP face of the server.
+    pub fn service(&self) -> ApiService {
+        ApiService { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Tells the server how to reach the node agents.
+    pub fn set_node_proxy(&self, proxy: Arc<dyn NodeProxy>) {
+        self.shared.registry.set_node_proxy(proxy);
+    }
+}
+
+/// Each costs a few kilobytes.
+const MOST_WATCHES: usize = 16_384;

@@ -1,0 +1,91 @@
+//! The last changes of one table.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Object, RevisionError};
+
+/// What happened to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EventKind {
+    Added,
+    Modified,
+    Deleted,
+}
+
+/// One change.
+#[derive(Debug)]
+pub(crate) struct Event {
+    /// Revision of the change.
+    pub(crate) revision: u64,
+    pub(crate) kind: EventKind,
+    /// The object after the change; of a removal, the last content with the removal's revision.
+    pub(crate) object: Arc<Object>,
+    /// The object before the change.
+    pub(crate) previous: Option<Arc<Object>>,
+}
+
+/// How much of the past is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HistoryLimits {
+    /// Never more changes than this.
+    pub(crate) most: usize,
+    /// Older changes go, unless they are among the last [`HistoryLimits::least`].
+    pub(crate) age: Duration,
+    /// Kept whatever their age.
+    pub(crate) least: usize,
+}
+
+impl Default for HistoryLimits {
+    /// Five minutes, as etcd's compaction by the API server keeps; bounded by memory.
+    fn default() -> Self {
+        Self { most: 4096, age: Duration::from_secs(300), least: 256 }
+    }
+}
+
+/// Changes in order of revision, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    events: VecDeque<(Instant, Arc<Event>)>,
+    /// Revision of the newest change that was dropped.
+    dropped: u64,
+}
+
+impl History {
+    pub(crate) fn push(&mut self, event: Arc<Event>, limits: HistoryLimits) {
+        let now = Instant::now();
+        self.events.push_back((now, event));
+        while self.events.len() > limits.most || self.oldest_is_stale(now, limits) {
+            match self.events.pop_front() {
+                Some((_, event)) => self.dropped = event.revision,
+                None => break,
+            }
+        }
+    }
+
+    fn oldest_is_stale(&self, now: Instant, limits: HistoryLimits) -> bool {
+        self.events.len() > limits.least
+            && self.events.front().is_some_and(|(at, _)| now.duration_since(*at) > limits.age)
+    }
+
+    /// Fails if a change after `revision` was dropped.
+    pub(crate) fn check(&self, revision: u64) -> Result<(), RevisionError> {
+        if revision < self.dropped {
+            return Err(RevisionError::Expired { asked: revision, oldest: self.dropped });
+        }
+        Ok(())
+    }
+
+    /// All changes after `revision`.
+    pub(crate) fn after(&self, revision: u64) -> Result<Vec<Arc<Event>>, RevisionError> {
+        self.first_after(revision, usize::MAX)
+    }
+
+    /// The first changes after `revision`, at most `most`.
+    pub(crate) fn first_after(&self, revision: u64, most: usize) -> Result<Vec<Arc<Event>>, RevisionError> {
+        self.check(revision)?;
+        let start = self.events.partition_point(|(_, event)| event.revision <= revision);
+        Ok(self.events.range(start..).take(most).map(|(_, event)| Arc::clone(event)).collect())
+    }
+}

@@ -1,0 +1,5 @@
+//! The server as clients see it: every test talks to it through `kube::Client`.
+
+mod support;
+
+mod basics;
