@@ -13,6 +13,7 @@ pub mod decode;
 pub mod field;
 pub mod patch;
 pub mod pod;
+pub mod prepare;
 pub mod quantity;
 pub mod resources;
 pub mod scheme;
