@@ -1,1 +1,41 @@
 //! The node agent: one driver per pod around the engine, probes, volumes, status, logs.
+//!
+//! It talks to the API server through a [`kube::Client`] and to the container runtime through the traits of [`cri`];
+//! it knows neither implementation.
+
+mod agent;
+mod clock;
+mod container_config;
+mod downward;
+mod env;
+mod events;
+mod executor;
+mod hooks;
+mod http_client;
+mod image;
+mod linger;
+pub mod logs;
+mod machine;
+mod names;
+mod node;
+mod node_context;
+mod objects;
+mod options;
+mod orphans;
+mod paths;
+mod pod_worker;
+mod probe;
+mod quantity;
+mod resources;
+mod sandbox_config;
+mod security;
+mod services;
+mod status;
+mod termination;
+mod timeline;
+mod view;
+mod volumes;
+
+pub use agent::{Kubelet, KubeletError};
+pub use options::Options;
+pub use timeline::TimelineRecord;

@@ -1,0 +1,304 @@
+//! The node agent: knows which pods are ours, gives each its worker, and routes what happens to it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use cri::{ContainerFilter, ContainerStatus, ImageService, RuntimeEvent, RuntimeService, SandboxStatus};
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, Client,
+    runtime::{WatchStreamExt as _, watcher},
+};
+use pod_lifecycle::PodPlan;
+use tokio::{
+    sync::{Notify, broadcast, mpsc, watch},
+    task::JoinSet,
+};
+
+use crate::{
+    Options,
+    clock::Clock,
+    events, http_client,
+    names::{describe_pod, pod_uid},
+    node,
+    node_context::{ApiClient, NodeContext},
+    orphans,
+    paths::PodPaths,
+    pod_worker::{Desired, Inbox, PodWorker},
+    view,
+};
+
+/// Runtime events that may wait for one pod. Each container makes three; a worker that falls further behind lists its
+/// containers again.
+const POD_EVENTS: usize = 64;
+/// First pause before a failed start-up step is tried again.
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+/// Longest such pause.
+const LAST_RETRY: Duration = Duration::from_secs(5);
+
+/// Why the agent cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum KubeletError {
+    /// A directory of the agent cannot be made.
+    #[error("making directory {path}")]
+    Directory {
+        /// Which.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The runtime cannot say what it runs.
+    #[error("listing what the container runtime runs")]
+    Runtime(#[source] cri::Error),
+    /// TLS for probes cannot be set up.
+    #[error("setting up TLS for probes")]
+    Tls(#[source] rustls::Error),
+}
+
+/// The node agent.
+#[derive(Debug)]
+pub struct Kubelet<R> {
+    client: ApiClient,
+    runtime: Arc<R>,
+    options: Options,
+}
+
+/// The agent's end of one worker.
+#[derive(Debug)]
+struct Handle {
+    name: (String, String),
+    desired: watch::Sender<Desired>,
+    runtime: mpsc::Sender<RuntimeEvent>,
+    relist: Arc<Notify>,
+}
+
+/// What the runtime had when the agent started, by pod uid.
+#[derive(Debug, Default)]
+struct Inventory {
+    sandboxes: BTreeMap<String, Vec<SandboxStatus>>,
+    containers: BTreeMap<String, Vec<ContainerStatus>>,
+}
+
+impl<R: RuntimeService + ImageService> Kubelet<R> {
+    /// Makes an agent that does nothing yet.
+    pub fn new(client: Client, runtime: Arc<R>, options: Options) -> Self {
+        Self { client: ApiClient(client), runtime, options }
+    }
+
+    /// Returns the API client.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client.0
+    }
+
+    /// Returns the runtime.
+    pub(crate) fn runtime(&self) -> &Arc<R> {
+        &self.runtime
+    }
+
+    /// Returns the settings.
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Registers the node and runs its pods until `shutdown` says true.
+    ///
+    /// Containers are not stopped then: they outlive the agent, and the next one takes them over.
+    ///
+    /// # Errors
+    /// When a directory cannot be made or the runtime does not answer at the start. Everything later is tried again.
+    pub async fn run(&self, mut shutdown: watch::Receiver<bool>) -> Result<(), KubeletError> {
+        let stop = async move { drop(shutdown.wait_for(|stop| *stop).await) };
+        tokio::select! {
+            result = self.serve() => result,
+            () = stop => Ok(()),
+        }
+    }
+
+    async fn serve(&self) -> Result<(), KubeletError> {
+        for dir in [&self.options.root_dir, &self.options.run_dir, &self.options.log_dir] {
+            std::fs::create_dir_all(dir)
+                .map_err(|source| KubeletError::Directory { path: dir.display().to_string(), source })?;
+        }
+        let tls = http_client::insecure_tls().map_err(KubeletError::Tls)?;
+        let capacity = node::capacity(&self.options);
+        let (recorder, event_writer) = events::recorder(self.client.0.clone(), self.options.node_name.clone());
+        self.register(&capacity).await;
+        // Subscribed before the listing: what happens in between is heard of twice rather than not at all.
+        let runtime_events = self.runtime.events();
+        let inventory = self.inventory().await.map_err(KubeletError::Runtime)?;
+        let context = Arc::new(NodeContext {
+            client: self.client.clone(),
+            runtime: Arc::clone(&self.runtime),
+            options: self.options.clone(),
+            clock: Clock::start(),
+            events: recorder,
+            allocatable: capacity,
+            memory: node::memory_bytes(),
+            tls,
+        });
+        let mut agent = Agent { context, inventory, handles: BTreeMap::new(), workers: JoinSet::new(), started: false };
+        tokio::join!(agent.serve(runtime_events), event_writer);
+        Ok(())
+    }
+
+    async fn register(&self, capacity: &BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>) {
+        let mut pause = FIRST_RETRY;
+        while let Err(e) = node::register(&self.client.0, &self.options, capacity).await {
+            tracing::warn!(node = self.options.node_name, "node not registered, trying again: {e}");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LAST_RETRY);
+        }
+    }
+
+    async fn inventory(&self) -> Result<Inventory, cri::Error> {
+        let mut inventory = Inventory::default();
+        let mut owner = BTreeMap::new();
+        for sandbox in self.runtime.list_sandboxes().await? {
+            owner.insert(sandbox.id.clone(), sandbox.metadata.uid.clone());
+            inventory.sandboxes.entry(sandbox.metadata.uid.clone()).or_default().push(sandbox);
+        }
+        for container in self.runtime.list_containers(ContainerFilter::default()).await? {
+            if let Some(uid) = owner.get(&container.sandbox) {
+                inventory.containers.entry(uid.clone()).or_default().push(container);
+            }
+        }
+        Ok(inventory)
+    }
+}
+
+/// The running agent.
+struct Agent<R> {
+    context: Arc<NodeContext<R>>,
+    inventory: Inventory,
+    handles: BTreeMap<String, Handle>,
+    workers: JoinSet<String>,
+    /// Whether all pods have been seen once.
+    started: bool,
+}
+
+impl<R: RuntimeService + ImageService> Agent<R> {
+    async fn serve(&mut self, mut runtime_events: broadcast::Receiver<RuntimeEvent>) {
+        let api: Api<Pod> = Api::all(self.context.client.0.clone());
+        let selector = format!("spec.nodeName={}", self.context.options.node_name);
+        let config = watcher::Config::default().fields(&selector);
+        let mut pods = std::pin::pin!(watcher(api, config).default_backoff());
+        let mut listed = BTreeSet::new();
+        loop {
+            tokio::select! {
+                Some(event) = pods.next() => match event {
+                    Ok(event) => self.observe_pod(event, &mut listed),
+                    Err(e) => tracing::warn!("watching pods: {e}"),
+                },
+                event = runtime_events.recv() => match event {
+                    Ok(event) => self.route(event),
+                    Err(broadcast::error::RecvError::Lagged(_)) => {
+                        self.handles.values().for_each(|h| h.relist.notify_one());
+                    }
+                    Err(broadcast::error::RecvError::Closed) => return,
+                },
+                Some(done) = self.workers.join_next() => match done {
+                    Ok(uid) => drop(self.handles.remove(&uid)),
+                    Err(e) => tracing::error!("a pod worker panicked: {e}"),
+                },
+            }
+        }
+    }
+
+    fn observe_pod(&mut self, event: watcher::Event<Pod>, listed: &mut BTreeSet<String>) {
+        match event {
+            watcher::Event::Init => listed.clear(),
+            watcher::Event::InitApply(pod) => {
+                listed.insert(pod_uid(&pod).to_owned());
+                self.apply(pod);
+            }
+            watcher::Event::InitDone => {
+                let missing: Vec<_> = self.handles.keys().filter(|uid| !listed.contains(*uid)).cloned().collect();
+                missing.iter().for_each(|uid| self.gone(uid));
+                if !std::mem::replace(&mut self.started, true) {
+                    self.end_orphans();
+                }
+            }
+            watcher::Event::Apply(pod) => self.apply(pod),
+            watcher::Event::Delete(pod) => self.gone(pod_uid(&pod)),
+        }
+    }
+
+    /// Gives a pod its worker, or its worker the news.
+    fn apply(&mut self, pod: Pod) {
+        let uid = pod_uid(&pod).to_owned();
+        let pod = Arc::new(pod);
+        if let Some(handle) = self.handles.get(&uid) {
+            handle.desired.send_replace(Desired { pod, gone: false });
+            return;
+        }
+        // Another pod of the same name took its place, and the deletion in between was missed.
+        let name = (pod.metadata.namespace.clone().unwrap_or_default(), pod.metadata.name.clone().unwrap_or_default());
+        let replaced: Vec<_> = self.handles.iter().filter(|(_, h)| h.name == name).map(|(u, _)| u.clone()).collect();
+        replaced.iter().for_each(|uid| self.gone(uid));
+        match PodPlan::from_pod(&pod) {
+            Ok(plan) => self.start(uid, name, plan),
+            Err(e) => tracing::warn!(pod = describe_pod(&pod), "pod cannot be run: {e}"),
+        }
+    }
+
+    fn start(&mut self, uid: String, name: (String, String), plan: PodPlan) {
+        let pod = Arc::clone(&plan.pod);
+        let (desired, desired_rx) = watch::channel(Desired { pod: Arc::clone(&pod), gone: false });
+        let (runtime, runtime_rx) = mpsc::channel(POD_EVENTS);
+        let relist = Arc::new(Notify::new());
+        let inbox = Inbox { desired: desired_rx, runtime: runtime_rx, relist: Arc::clone(&relist) };
+        self.handles.insert(uid.clone(), Handle { name, desired, runtime, relist });
+        let seen = self.take_seen(&uid, &plan);
+        let worker = PodWorker::new(Arc::clone(&self.context), plan, seen, inbox);
+        self.workers.spawn(async move {
+            worker.run().await;
+            uid
+        });
+    }
+
+    /// Returns what the runtime has of a pod that an earlier agent ran; `None`: the pod is new.
+    fn take_seen(&mut self, uid: &str, plan: &PodPlan) -> Option<pod_lifecycle::RuntimeView> {
+        let sandboxes = self.inventory.sandboxes.remove(uid).unwrap_or_default();
+        let containers = self.inventory.containers.remove(uid).unwrap_or_default();
+        let phase = plan.pod.status.as_ref().and_then(|s| s.start_time.as_ref());
+        if sandboxes.is_empty() && phase.is_none() {
+            return None;
+        }
+        let paths = PodPaths::new(&self.context.options, &plan.pod);
+        Some(view::runtime_view(plan, &paths, &sandboxes, &containers))
+    }
+
+    fn gone(&self, uid: &str) {
+        if let Some(handle) = self.handles.get(uid) {
+            handle.desired.send_modify(|d| d.gone = true);
+        }
+    }
+
+    fn route(&self, event: RuntimeEvent) {
+        if let Some(handle) = self.handles.get(&event.pod_uid)
+            && let Err(mpsc::error::TrySendError::Full(_)) = handle.runtime.try_send(event)
+        {
+            handle.relist.notify_one();
+        }
+    }
+
+    /// Ends what the runtime runs for pods that the API does not know (contract S4-53).
+    fn end_orphans(&mut self) {
+        let inventory = std::mem::take(&mut self.inventory);
+        let mut containers = inventory.containers;
+        for (uid, sandboxes) in inventory.sandboxes {
+            let containers = containers.remove(&uid).unwrap_or_default();
+            let context = Arc::clone(&self.context);
+            let id = uid.clone();
+            self.workers.spawn(async move {
+                orphans::terminate(&context, &uid, sandboxes, containers).await;
+                id
+            });
+        }
+        orphans::remove_stale_directories(&self.context.options, |uid| self.handles.contains_key(uid));
+    }
+}

@@ -1,0 +1,276 @@
+//! Events for `kubectl describe` (contract S12).
+//!
+//! Recording never blocks a pod: events go through one bounded queue to one task, which keeps their order,
+//! merges equal ones by count and limits the rate of each object, as client-go's correlator does
+//! (client-go/tools/record/events_cache.go).
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams, PostParams},
+};
+use pod_lifecycle::{EventType, PodPlan};
+use tokio::{sync::mpsc, time::Instant};
+
+use crate::clock::{api_time, wall_nanos};
+
+/// Events that may wait: more than a thousand pods produce in the time of one slow API call.
+const QUEUE: usize = 1024;
+/// Remembered events, for merging (events_cache.go `maxLruCacheEntries`).
+const REMEMBERED: usize = 4096;
+/// Events that one object may have at once (`defaultSpamBurst`).
+const BURST: f64 = 25.0;
+/// Time after which one more is allowed (`defaultSpamQPS`).
+const REFILL: Duration = Duration::from_secs(300);
+/// Name of the component that events come from.
+const COMPONENT: &str = "kubelet";
+
+/// One event to be recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// The object: pods mostly.
+    pub(crate) regarding: Regarding,
+    /// Severity.
+    pub(crate) type_: EventType,
+    /// `Pulled`, `Killing`, …
+    pub(crate) reason: String,
+    /// For people.
+    pub(crate) message: String,
+    /// When it happened.
+    pub(crate) at: i64,
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Regarding {
+    pub(crate) kind: &'static str,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) uid: String,
+    /// Part of the object: `spec.containers{name}`.
+    pub(crate) field_path: Option<String>,
+}
+
+impl Regarding {
+    /// Names a pod, or a container of it.
+    pub(crate) fn pod(plan: &PodPlan, field_path: Option<String>) -> Self {
+        Self {
+            kind: "Pod",
+            namespace: plan.namespace.clone(),
+            name: plan.name.clone(),
+            uid: plan.uid.clone(),
+            field_path,
+        }
+    }
+}
+
+/// Hands events to the task that writes them.
+#[derive(Debug, Clone)]
+pub(crate) struct EventRecorder {
+    queue: mpsc::Sender<Record>,
+}
+
+impl EventRecorder {
+    /// Queues an event; one that finds the queue full is dropped, with a warning.
+    pub(crate) fn record(&self, regarding: Regarding, type_: EventType, reason: &str, message: impl Into<String>) {
+        let record = Record { regarding, type_, reason: reason.to_owned(), message: message.into(), at: wall_nanos() };
+        if let Err(e) = self.queue.try_send(record) {
+            tracing::warn!("event dropped: {e}");
+        }
+    }
+}
+
+/// Makes a recorder and the future that writes its events; the future ends when all recorders are gone.
+pub(crate) fn recorder(client: Client, host: String) -> (EventRecorder, impl Future<Output = ()> + Send) {
+    let (queue, mut records) = mpsc::channel(QUEUE);
+    let writer = async move {
+        let mut correlator = Correlator::default();
+        while let Some(record) = records.recv().await {
+            if let Some(step) = correlator.correlate(record, Instant::now())
+                && let Err(e) = write(&client, &host, &mut correlator, step).await
+            {
+                tracing::warn!("event not recorded: {e}");
+            }
+        }
+    };
+    (EventRecorder { queue }, writer)
+}
+
+/// Key under which equal events are merged.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    regarding: Regarding,
+    warning: bool,
+    reason: String,
+    message: String,
+}
+
+/// A written event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Written {
+    name: String,
+    count: i32,
+}
+
+/// What is to be written.
+#[derive(Debug)]
+struct Step {
+    key: Key,
+    record: Record,
+    earlier: Option<Written>,
+}
+
+/// Decides which events are new, which are repeats, and which are too many.
+#[derive(Debug, Default)]
+struct Correlator {
+    known: BTreeMap<Key, Written>,
+    order: VecDeque<Key>,
+    buckets: BTreeMap<String, (f64, Instant)>,
+}
+
+impl Correlator {
+    /// Returns what to write; `None`: the object has had too many.
+    fn correlate(&mut self, record: Record, now: Instant) -> Option<Step> {
+        if !self.allowed(&record.regarding.uid, now) {
+            return None;
+        }
+        let key = Key {
+            regarding: record.regarding.clone(),
+            warning: record.type_ == EventType::Warning,
+            reason: record.reason.clone(),
+            message: record.message.clone(),
+        };
+        let earlier = self.known.get(&key).cloned();
+        Some(Step { key, record, earlier })
+    }
+
+    fn allowed(&mut self, uid: &str, now: Instant) -> bool {
+        if self.buckets.len() >= REMEMBERED {
+            self.buckets.retain(|_, (tokens, since)| refilled(*tokens, *since, now) < BURST);
+        }
+        let (tokens, since) = self.buckets.entry(uid.to_owned()).or_insert((BURST, now));
+        let left = refilled(*tokens, *since, now);
+        let allowed = left >= 1.0;
+        (*tokens, *since) = (if allowed { left - 1.0 } else { left }, now);
+        allowed
+    }
+
+    fn remember(&mut self, key: Key, written: Written) {
+        if self.known.insert(key.clone(), written).is_none() {
+            self.order.push_back(key);
+            if self.order.len() > REMEMBERED
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.known.remove(&oldest);
+            }
+        }
+    }
+}
+
+fn refilled(tokens: f64, since: Instant, now: Instant) -> f64 {
+    let more = now.duration_since(since).as_secs_f64() / REFILL.as_secs_f64();
+    (tokens + more).min(BURST)
+}
+
+async fn write(client: &Client, host: &str, correlator: &mut Correlator, step: Step) -> Result<(), kube::Error> {
+    let api: Api<Event> = Api::namespaced(client.clone(), &step.record.regarding.namespace);
+    if let Some(earlier) = step.earlier {
+        let count = earlier.count.saturating_add(1);
+        let patch = serde_json::json!({"count": count, "lastTimestamp": api_time(step.record.at)});
+        match api.patch(&earlier.name, &PatchParams::default(), &Patch::Merge(patch)).await {
+            Ok(_) => {
+                correlator.remember(step.key, Written { name: earlier.name, count });
+                return Ok(());
+            }
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(e) => return Err(e),
+        }
+    }
+    let event = new_event(host, &step.record);
+    let name = event.metadata.name.clone().unwrap_or_default();
+    api.create(&PostParams::default(), &event).await?;
+    correlator.remember(step.key, Written { name, count: 1 });
+    Ok(())
+}
+
+fn new_event(host: &str, record: &Record) -> Event {
+    let about = &record.regarding;
+    let mut event = Event {
+        involved_object: ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some(about.kind.to_owned()),
+            namespace: Some(about.namespace.clone()).filter(|n| about.kind != "Node" || n != "default"),
+            name: Some(about.name.clone()),
+            uid: Some(about.uid.clone()),
+            field_path: about.field_path.clone(),
+            resource_version: None,
+        },
+        type_: Some(if record.type_ == EventType::Warning { "Warning" } else { "Normal" }.to_owned()),
+        reason: Some(record.reason.clone()),
+        message: Some(record.message.clone()),
+        source: Some(EventSource { component: Some(COMPONENT.to_owned()), host: Some(host.to_owned()) }),
+        reporting_component: Some(COMPONENT.to_owned()),
+        reporting_instance: Some(host.to_owned()),
+        first_timestamp: Some(api_time(record.at)),
+        last_timestamp: Some(api_time(record.at)),
+        count: Some(1),
+        ..Event::default()
+    };
+    event.metadata.namespace = Some(about.namespace.clone());
+    event.metadata.name = Some(format!("{}.{:x}{:04x}", about.name, record.at, rand::random::<u16>()));
+    event
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(uid: &str, message: &str) -> Record {
+        let regarding = Regarding {
+            kind: "Pod",
+            namespace: "ns".to_owned(),
+            name: "p".to_owned(),
+            uid: uid.to_owned(),
+            field_path: Some("spec.containers{c}".to_owned()),
+        };
+        Record { regarding, type_: EventType::Normal, reason: "Killing".to_owned(), message: message.to_owned(), at: 0 }
+    }
+
+    #[test]
+    fn s12_19_equal_events_are_merged_and_others_are_not() {
+        let mut correlator = Correlator::default();
+        let now = Instant::now();
+        let first = correlator.correlate(record("a", "x"), now).expect("allowed");
+        assert_eq!(first.earlier, None);
+        correlator.remember(first.key, Written { name: "p.1".to_owned(), count: 1 });
+        let again = correlator.correlate(record("a", "x"), now).expect("allowed");
+        assert_eq!(again.earlier, Some(Written { name: "p.1".to_owned(), count: 1 }));
+        assert_eq!(correlator.correlate(record("a", "y"), now).expect("allowed").earlier, None);
+        assert_eq!(correlator.correlate(record("b", "x"), now).expect("allowed").earlier, None);
+    }
+
+    #[test]
+    fn s12_19_an_object_gets_25_events_at_once_and_one_more_every_five_minutes() {
+        let mut correlator = Correlator::default();
+        let now = Instant::now();
+        let passed = (0..40).filter(|_| correlator.correlate(record("a", "x"), now).is_some()).count();
+        assert_eq!(passed, 25);
+        assert!(correlator.correlate(record("b", "x"), now).is_some(), "another object");
+        let later = now + Duration::from_secs(301);
+        assert!(correlator.correlate(record("a", "x"), later).is_some());
+        assert!(correlator.correlate(record("a", "x"), later).is_none());
+    }
+
+    #[test]
+    fn an_event_names_its_container_and_component() {
+        let event = new_event("node1", &record("a", "x"));
+        assert_eq!(event.involved_object.field_path.as_deref(), Some("spec.containers{c}"));
+        assert_eq!(event.source.and_then(|s| s.component).as_deref(), Some("kubelet"));
+        assert!(event.metadata.name.expect("a name").starts_with("p."));
+    }
+}

@@ -1,0 +1,361 @@
+//! Drives one pod: the only asynchronous code around its engine.
+//!
+//! Flow: drain the machine (start effects, hand statuses, events and moments on), then wait for the first of pod
+//! update, runtime event, finished effect, deadline; hand over exactly one input; repeat.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use cri::{ContainerFilter, ImageService, RuntimeEvent, RuntimeEventKind, RuntimeService};
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use kube::Api;
+use pod_lifecycle::{
+    ContainerViewState, Deadline, Effect, EffectId, EffectResult, Input, Output, PodPlan, PodUpdate, RuntimeView,
+};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    task::{AbortHandle, JoinSet},
+};
+
+use crate::{
+    events::Regarding,
+    executor::{EffectEnd, PodContext},
+    linger,
+    machine::PodMachine,
+    node_context::NodeContext,
+    paths::PodPaths,
+    status::{self, WriterEnd},
+    timeline::TimelineRecord,
+    view,
+};
+
+/// What the API says of a pod.
+#[derive(Debug, Clone)]
+pub(crate) struct Desired {
+    /// The newest object.
+    pub(crate) pod: Arc<Pod>,
+    /// Whether the object is gone.
+    pub(crate) gone: bool,
+}
+
+/// Where a worker hears of the world.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    /// The object, newest only: an update that comes before the last was looked at replaces it.
+    pub(crate) desired: watch::Receiver<Desired>,
+    /// Events of the runtime that concern the pod, in order.
+    pub(crate) runtime: mpsc::Receiver<RuntimeEvent>,
+    /// Events were lost: list the containers again.
+    pub(crate) relist: Arc<Notify>,
+}
+
+/// One pod and its machine.
+pub(crate) struct PodWorker<R> {
+    node: Arc<NodeContext<R>>,
+    machine: PodMachine,
+    plan: Arc<PodPlan>,
+    paths: Arc<PodPaths>,
+    inbox: Inbox,
+    /// Inputs that are known already; handed over first.
+    waiting: VecDeque<Input>,
+    effects: JoinSet<(EffectId, EffectEnd)>,
+    cancellable: BTreeMap<EffectId, AbortHandle>,
+    /// How far each instance has come: an older view that arrives late is dropped.
+    stages: BTreeMap<String, Stage>,
+    sandbox_ips: Vec<IpAddr>,
+    /// The sandbox in use.
+    sandbox: Option<String>,
+    /// The object as last handed to the machine.
+    known: Known,
+    status: watch::Sender<Option<Arc<PodStatus>>>,
+    status_writer: tokio::task::JoinHandle<WriterEnd>,
+}
+
+/// What of the object the machine has been told.
+#[derive(Debug, Default, PartialEq)]
+struct Known {
+    grace: Option<Duration>,
+}
+
+/// Life stages in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Created,
+    Running,
+    Exited,
+}
+
+/// Grace of a pod whose object is gone (contract S4-50, S4-52).
+const FORCED_GRACE: Duration = Duration::from_secs(1);
+
+impl<R: RuntimeService + ImageService> PodWorker<R> {
+    /// Prepares the driver of a pod. With `seen` the machine is rebuilt from what the runtime has (contract S3-55);
+    /// otherwise the pod is new.
+    pub(crate) fn new(node: Arc<NodeContext<R>>, plan: PodPlan, seen: Option<RuntimeView>, inbox: Inbox) -> Self {
+        let now = node.clock.now();
+        let seed = rand::random();
+        let paths = Arc::new(PodPaths::new(&node.options, &plan.pod));
+        let pod = Arc::clone(&plan.pod);
+        let newest = seen.as_ref().and_then(|s| s.sandboxes.iter().max_by_key(|s| s.attempt));
+        let sandbox_ips = newest.map(|s| s.ips.clone()).unwrap_or_default();
+        let sandbox = newest.filter(|s| s.ready).map(|s| s.id.clone());
+        let api: Api<Pod> = Api::namespaced(node.client.0.clone(), &plan.namespace);
+        let host_ips = node.options.node_ips.iter().map(ToString::to_string).collect();
+        let (status, newest) = watch::channel(None);
+        let status_writer = tokio::spawn(status::writer(api, newest, Arc::clone(&pod), host_ips));
+        let machine = match seen {
+            None => PodMachine::new(plan.clone(), now, seed),
+            Some(seen) => {
+                let last = pod.status.clone().unwrap_or_default();
+                PodMachine::restore(plan.clone(), &last, seen, now, seed)
+            }
+        };
+        Self {
+            node,
+            machine,
+            plan: Arc::new(plan),
+            paths,
+            inbox,
+            waiting: VecDeque::new(),
+            effects: JoinSet::new(),
+            cancellable: BTreeMap::new(),
+            stages: BTreeMap::new(),
+            sandbox_ips,
+            sandbox,
+            known: Known::default(),
+            status,
+            status_writer,
+        }
+    }
+
+    /// Drives the pod to its end, records that, and stays until the object is gone.
+    pub(crate) async fn run(mut self) {
+        self.observe_deletion();
+        while let Some(deadline) = self.drain() {
+            let input = self.next_input(deadline).await;
+            self.machine.handle(self.node.clock.now(), input);
+        }
+        let Self { node, plan, inbox, status, status_writer, paths, .. } = self;
+        drop(status);
+        let end = status_writer.await.unwrap_or(WriterEnd::Recorded);
+        linger::until_gone(&node, &plan, &paths, inbox.desired, end).await;
+    }
+
+    /// Does what the machine asks for until it has nothing more to say; `None`: it has finished.
+    fn drain(&mut self) -> Option<Option<Deadline>> {
+        loop {
+            match self.machine.poll() {
+                Output::Run { id, effect } => self.start(id, effect),
+                Output::Cancel(id) => {
+                    if let Some(task) = self.cancellable.remove(&id) {
+                        task.abort();
+                    }
+                }
+                Output::Status(status) => drop(self.status.send_replace(Some(Arc::new(*status)))),
+                Output::Event(event) => {
+                    let field_path = event.container.map(|idx| self.plan.field_path(idx));
+                    let about = Regarding::pod(&self.plan, field_path);
+                    self.node.events.record(about, event.type_, &event.reason, event.message);
+                }
+                Output::Moment(moment) => {
+                    if let Some(recorder) = &self.node.options.recorder {
+                        // Nobody listening is fine.
+                        let _ = recorder.send(TimelineRecord::new(&self.plan, moment));
+                    }
+                }
+                Output::Finished(_) => return None,
+                Output::Wait(deadline) => return Some(deadline),
+            }
+        }
+    }
+
+    fn start(&mut self, id: EffectId, effect: Effect) {
+        let context = PodContext {
+            node: Arc::clone(&self.node),
+            plan: Arc::clone(&self.plan),
+            paths: Arc::clone(&self.paths),
+            sandbox_ips: self.sandbox_ips.clone(),
+        };
+        let stoppable = can_be_cancelled(&effect);
+        if matches!(effect, Effect::StopSandbox { .. } | Effect::RemoveSandbox { .. }) {
+            self.sandbox = None;
+        }
+        let task = self.effects.spawn(async move { (id, context.execute(effect).await) });
+        if stoppable {
+            self.cancellable.insert(id, task);
+        }
+    }
+
+    /// Waits for the next thing that happens. Runtime events come before the ends of effects, so that an exit is
+    /// known before the end of the stop that caused it.
+    async fn next_input(&mut self, deadline: Option<Deadline>) -> Input {
+        let clock = self.node.clock;
+        loop {
+            if let Some(input) = self.waiting.pop_front() {
+                return input;
+            }
+            let alarm = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(clock.instant(deadline.at)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                Some(event) = self.inbox.runtime.recv() => self.observe(event.kind),
+                Some(end) = self.effects.join_next() => self.conclude(end),
+                Ok(()) = self.inbox.desired.changed() => self.observe_update(),
+                () = self.inbox.relist.notified() => self.relist().await,
+                () = alarm => return Input::Timeout,
+            }
+        }
+    }
+
+    fn observe(&mut self, event: RuntimeEventKind) {
+        match event {
+            RuntimeEventKind::ContainerStarted(status) | RuntimeEventKind::ContainerExited(status) => {
+                self.observe_container(&status);
+            }
+            RuntimeEventKind::ContainerSignalled { .. } => {}
+            RuntimeEventKind::SandboxLost(_) => self.waiting.push_back(Input::SandboxLost),
+        }
+    }
+
+    /// Hands a container's state over unless a later one has been handed over already.
+    fn observe_container(&mut self, status: &cri::ContainerStatus) {
+        let Some(view) = view::container(&self.plan, &self.paths, status) else { return };
+        let stage = match view.state {
+            ContainerViewState::Created => Stage::Created,
+            ContainerViewState::Running { .. } => Stage::Running,
+            ContainerViewState::Exited { .. } => Stage::Exited,
+        };
+        let before = self.stages.insert(view.id.clone(), stage);
+        match before {
+            Some(before) if before >= stage => {
+                self.stages.insert(view.id, before);
+            }
+            _ => self.waiting.push_back(Input::Container(view)),
+        }
+    }
+
+    fn conclude(&mut self, end: Result<(EffectId, EffectEnd), tokio::task::JoinError>) {
+        let (effect, end) = match end {
+            Ok(done) => done,
+            Err(e) => {
+                if !e.is_cancelled() {
+                    tracing::error!(pod = self.plan.full_name(), "an effect panicked: {e}");
+                }
+                return;
+            }
+        };
+        self.cancellable.remove(&effect);
+        if let Some(status) = &end.seen {
+            self.observe_container(status);
+        }
+        if let EffectResult::Sandbox(Ok(sandbox)) = &end.result {
+            self.sandbox_ips = sandbox.ips.clone();
+            self.sandbox = Some(sandbox.id.clone());
+        }
+        if let EffectResult::Started(Ok(view)) = &end.result {
+            let stage = self.stages.entry(view.id.clone()).or_insert(Stage::Running);
+            *stage = (*stage).max(Stage::Running);
+        }
+        self.waiting.push_back(Input::Done { effect, result: end.result });
+    }
+
+    fn observe_update(&mut self) {
+        let Desired { pod, gone } = self.inbox.desired.borrow_and_update().clone();
+        if !gone && matters(&self.plan.pod, &pod) {
+            match PodPlan::from_pod(&pod) {
+                Ok(plan) => {
+                    self.plan = Arc::new(plan.clone());
+                    let foreign_conditions = status::foreign_conditions(&pod);
+                    self.waiting.push_back(Input::Desired(PodUpdate { plan, foreign_conditions }));
+                    self.refresh_volumes();
+                }
+                Err(e) => tracing::warn!(pod = self.plan.full_name(), "update ignored: {e}"),
+            }
+        }
+        self.observe_deletion();
+    }
+
+    /// Tells the machine of a deletion, or of a grace that became shorter.
+    fn observe_deletion(&mut self) {
+        let Desired { pod, gone } = self.inbox.desired.borrow().clone();
+        let grace = if gone {
+            Some(FORCED_GRACE)
+        } else if pod.metadata.deletion_timestamp.is_some() {
+            let seconds = pod.metadata.deletion_grace_period_seconds;
+            Some(seconds.and_then(|s| u64::try_from(s).ok()).map_or(self.plan.grace, Duration::from_secs))
+        } else {
+            None
+        };
+        if let Some(grace) = grace
+            && self.known.grace.is_none_or(|known| grace < known)
+        {
+            self.known.grace = Some(grace);
+            self.waiting.push_back(Input::Delete { grace });
+        }
+    }
+
+    /// Writes downward API files again: labels and annotations may have changed.
+    fn refresh_volumes(&self) {
+        let context = PodContext {
+            node: Arc::clone(&self.node),
+            plan: Arc::clone(&self.plan),
+            paths: Arc::clone(&self.paths),
+            sandbox_ips: self.sandbox_ips.clone(),
+        };
+        let started = self.paths.root.exists();
+        tokio::spawn(async move {
+            if started && let Err(e) = context.refresh_volumes().await {
+                tracing::warn!(pod = context.plan.full_name(), "volumes not refreshed: {e}");
+            }
+        });
+    }
+
+    async fn relist(&mut self) {
+        let filter = ContainerFilter { sandbox: None, pod_uid: Some(self.plan.uid.clone()) };
+        match self.node.runtime.list_containers(filter).await {
+            Ok(containers) => containers.iter().for_each(|c| self.observe_container(c)),
+            Err(e) => tracing::warn!(pod = self.plan.full_name(), "listing containers: {e}"),
+        }
+        let lost = match (&self.sandbox, self.node.runtime.list_sandboxes().await) {
+            (Some(own), Ok(all)) => !all.iter().any(|s| s.id.0 == *own && s.state == cri::SandboxState::Ready),
+            (None, _) | (_, Err(_)) => false,
+        };
+        if lost {
+            self.waiting.push_back(Input::SandboxLost);
+        }
+    }
+}
+
+/// Tells whether an update concerns the machine: everything but its own status does.
+fn matters(old: &Pod, new: &Pod) -> bool {
+    old.spec != new.spec
+        || old.metadata.generation != new.metadata.generation
+        || old.metadata.labels != new.metadata.labels
+        || old.metadata.annotations != new.metadata.annotations
+        || status::foreign_conditions(old) != status::foreign_conditions(new)
+}
+
+/// Tells whether an effect may be dropped half-way. Those that change the runtime run to their end, so that no
+/// container is left behind that nobody knows; their answer is ignored.
+fn can_be_cancelled(effect: &Effect) -> bool {
+    match effect {
+        Effect::EnsureImage { .. } | Effect::RunHook { .. } | Effect::Probe { .. } => true,
+        Effect::PrepareVolumes
+        | Effect::CreateSandbox { .. }
+        | Effect::StopSandbox { .. }
+        | Effect::RemoveSandbox { .. }
+        | Effect::CreateContainer { .. }
+        | Effect::StartContainer { .. }
+        | Effect::StopContainer { .. }
+        | Effect::RemoveContainer { .. }
+        | Effect::Cleanup => false,
+    }
+}

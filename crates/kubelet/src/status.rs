@@ -1,0 +1,220 @@
+//! Writes a pod's status (pkg/kubelet/status/status_manager.go).
+//!
+//! One task per pod writes whatever status is newest; those that come while a write is on its way are merged
+//! into the next one. A terminal phase is never skipped, since no later status goes back on it.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::api::core::v1::{HostIP, Pod, PodCondition, PodStatus};
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+/// Conditions that the agent owns (contract S5-30).
+const OWN_CONDITIONS: [&str; 9] = [
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodScheduled",
+    "AllContainersRestarting",
+    "PodResizePending",
+    "PodResizeInProgress",
+    "DisruptionTarget",
+];
+/// Fields that are removed when the newest status has them no more.
+const OWN_FIELDS: [&str; 9] = [
+    "reason",
+    "message",
+    "podIP",
+    "podIPs",
+    "hostIP",
+    "hostIPs",
+    "containerStatuses",
+    "initContainerStatuses",
+    "ephemeralContainerStatuses",
+];
+/// First pause after a failed write.
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+/// Longest pause after failed writes.
+const LAST_RETRY: Duration = Duration::from_secs(10);
+
+/// How the writing of a pod's statuses ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WriterEnd {
+    /// The last status is recorded.
+    Recorded,
+    /// The object is gone, or another one has its name.
+    Gone,
+}
+
+/// Returns the conditions of a stored status that belong to others.
+pub(crate) fn foreign_conditions(pod: &Pod) -> Vec<PodCondition> {
+    let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    conditions.filter(|c| !OWN_CONDITIONS.contains(&c.type_.as_str())).cloned().collect()
+}
+
+/// Writes every newest status until the sender is dropped and the last one is recorded.
+pub(crate) async fn writer(
+    api: Api<Pod>,
+    mut newest: watch::Receiver<Option<Arc<PodStatus>>>,
+    mut stored: Arc<Pod>,
+    host_ips: Vec<String>,
+) -> WriterEnd {
+    let mut pause = FIRST_RETRY;
+    let mut open = true;
+    while open {
+        open = newest.changed().await.is_ok();
+        let mut todo = newest.borrow_and_update().clone().filter(|_| open);
+        while let Some(status) = todo.take() {
+            match write(&api, &stored, &status, &host_ips).await {
+                Ok(pod) => {
+                    stored = Arc::new(pod);
+                    pause = FIRST_RETRY;
+                }
+                Err(e) if is_gone(&e) => return WriterEnd::Gone,
+                Err(e) => {
+                    tracing::warn!(pod = stored.metadata.name, "status not written, trying again: {e}");
+                    if is_conflict(&e) {
+                        match refetch(&api, &stored).await {
+                            Some(Ok(pod)) => stored = pod,
+                            Some(Err(())) => return WriterEnd::Gone,
+                            None => {}
+                        }
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LAST_RETRY);
+                    todo = newest.borrow_and_update().clone();
+                }
+            }
+        }
+    }
+    WriterEnd::Recorded
+}
+
+/// Reads the object again; `Some(Err)`: it is gone, `None`: it could not be read.
+async fn refetch(api: &Api<Pod>, stored: &Pod) -> Option<Result<Arc<Pod>, ()>> {
+    match api.get_opt(stored.metadata.name.as_deref().unwrap_or_default()).await {
+        Ok(Some(pod)) if pod.metadata.uid == stored.metadata.uid => Some(Ok(Arc::new(pod))),
+        Ok(_) => Some(Err(())),
+        Err(_) => None,
+    }
+}
+
+async fn write(api: &Api<Pod>, stored: &Pod, status: &PodStatus, host_ips: &[String]) -> Result<Pod, kube::Error> {
+    let name = stored.metadata.name.as_deref().unwrap_or_default();
+    // Foreign conditions may change behind our back; the list is replaced as a whole, so then the write must be
+    // on top of what we know.
+    let exact = !foreign_conditions(stored).is_empty()
+        || stored.spec.as_ref().is_some_and(|s| s.readiness_gates.as_ref().is_some_and(|g| !g.is_empty()));
+    let fresh = if exact { api.get(name).await? } else { stored.clone() };
+    let patch = patch(&fresh, status, host_ips, exact);
+    api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await
+}
+
+fn is_gone(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409 || status.code == 422)
+}
+
+/// Builds the merge patch that makes the stored status the given one.
+fn patch(stored: &Pod, status: &PodStatus, host_ips: &[String], exact: bool) -> Value {
+    let mut status = status.clone();
+    if status.host_ip.is_none() {
+        status.host_ip = host_ips.first().cloned();
+        status.host_ips = Some(host_ips.iter().map(|ip| HostIP { ip: ip.clone() }).collect());
+    }
+    merge_conditions(stored, &mut status);
+    let old = stored.status.as_ref();
+    status.qos_class = status.qos_class.or_else(|| old.and_then(|s| s.qos_class.clone()));
+    status.start_time = old.and_then(|s| s.start_time.clone()).or(status.start_time);
+    let mut value = serde_json::to_value(&status).unwrap_or_default();
+    if let Some(fields) = value.as_object_mut() {
+        for field in OWN_FIELDS {
+            fields.entry(field).or_insert(Value::Null);
+        }
+    }
+    let mut metadata = json!({"uid": stored.metadata.uid});
+    if exact {
+        metadata["resourceVersion"] = json!(stored.metadata.resource_version);
+    }
+    json!({"metadata": metadata, "status": value})
+}
+
+/// Adds the conditions of others, and keeps the transition time of those whose value did not change
+/// (contract S5-40).
+fn merge_conditions(stored: &Pod, status: &mut PodStatus) {
+    let old = stored.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
+    let conditions = status.conditions.get_or_insert_default();
+    for condition in conditions.iter_mut() {
+        let same = old.iter().find(|o| o.type_ == condition.type_ && o.status == condition.status);
+        if let Some(time) = same.and_then(|o| o.last_transition_time.clone()) {
+            condition.last_transition_time = Some(time);
+        }
+    }
+    conditions.retain(|c| OWN_CONDITIONS.contains(&c.type_.as_str()));
+    conditions.extend(foreign_conditions(stored));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(conditions: Value) -> Pod {
+        serde_json::from_value(json!({
+            "metadata": {"name": "p", "uid": "u", "resourceVersion": "7"},
+            "spec": {"containers": []},
+            "status": {"phase": "Pending", "qosClass": "Burstable", "startTime": "2026-01-01T00:00:00Z",
+                "reason": "Old", "conditions": conditions}
+        }))
+        .expect("a pod")
+    }
+
+    fn status(value: Value) -> PodStatus {
+        serde_json::from_value(value).expect("a status")
+    }
+
+    #[test]
+    fn s5_30_s5_40_foreign_conditions_and_transition_times_are_kept() {
+        let old = stored(json!([
+            {"type": "Ready", "status": "False", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+            {"type": "Initialized", "status": "False", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+            {"type": "example.com/gate", "status": "True"}
+        ]));
+        let new = status(json!({"phase": "Running", "conditions": [
+            {"type": "Initialized", "status": "True", "lastTransitionTime": "2026-01-02T00:00:00Z"},
+            {"type": "Ready", "status": "False", "lastTransitionTime": "2026-01-02T00:00:00Z"},
+            {"type": "example.com/gone", "status": "True"}
+        ]}));
+        let got = patch(&old, &new, &["192.0.2.1".to_owned()], true);
+        let shown: Vec<_> = got["status"]["conditions"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|c| (c["type"].as_str().unwrap_or_default(), c["lastTransitionTime"].as_str().unwrap_or_default()))
+            .collect();
+        let want =
+            [("Initialized", "2026-01-02T00:00:00Z"), ("Ready", "2026-01-01T00:00:00Z"), ("example.com/gate", "")];
+        assert_eq!(shown, want);
+        assert_eq!(got["metadata"], json!({"uid": "u", "resourceVersion": "7"}));
+    }
+
+    #[test]
+    fn fields_that_are_no_longer_true_are_removed_and_others_kept() {
+        let got = patch(&stored(json!([])), &status(json!({"phase": "Running"})), &["192.0.2.1".to_owned()], false);
+        let status = &got["status"];
+        assert_eq!(status["reason"], Value::Null);
+        assert!(status.as_object().expect("an object").contains_key("reason"));
+        assert_eq!(status["hostIP"], "192.0.2.1");
+        assert_eq!(status["hostIPs"], json!([{"ip": "192.0.2.1"}]));
+        assert_eq!(status["qosClass"], "Burstable");
+        assert_eq!(status["startTime"], "2026-01-01T00:00:00Z");
+        assert_eq!(got["metadata"], json!({"uid": "u"}));
+    }
+}
