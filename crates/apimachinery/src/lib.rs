@@ -9,6 +9,7 @@
 //! decode::json -> decode::strict -> prepare::create | prepare::update -> validate::create | validate::update -> store
 //! ```
 
+pub mod cron;
 pub mod decode;
 pub mod field;
 pub mod patch;
