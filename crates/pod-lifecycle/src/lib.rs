@@ -6,15 +6,32 @@
 //!
 //! Rules are those of Kubernetes 1.36 (contract sections S2 to S7), also where they are odd.
 
+mod conditions;
+mod container;
 mod input;
+mod invariants;
+mod machine;
+mod observe;
 mod output;
+mod phase;
 mod plan;
+mod probe;
+mod restart;
+mod restore;
+mod sandbox;
+mod start;
+mod start_order;
+mod status;
+mod stop_order;
+mod sync;
 mod time;
 
 pub use input::{
     ContainerView, ContainerViewState, EffectResult, Failure, HookOutcome, Input, PodUpdate, ProbeOutcome, PulledImage,
     RuntimeView, SandboxView,
 };
+pub use invariants::Violation;
+pub use machine::PodMachine;
 pub use output::{
     Deadline, Effect, EffectId, EventType, HookKind, Moment, MomentKind, Outcome, Output, PodEvent, ProbeKind,
     StopReason, Timer,

@@ -178,6 +178,13 @@ impl PodPlan {
         format!("spec.{list}{{{}}}", container.name())
     }
 
+    /// Returns the grace of the pod's deletion, if it is being deleted.
+    pub fn deletion_grace(&self) -> Option<Duration> {
+        let meta = &self.pod.metadata;
+        meta.deletion_timestamp.as_ref()?;
+        Some(meta.deletion_grace_period_seconds.map_or(self.grace, seconds_at_least_zero))
+    }
+
     /// Returns `<name>_<namespace>(<uid>)`, by which messages name a pod.
     pub fn full_name(&self) -> String {
         format!("{}_{}({})", self.name, self.namespace, self.uid)

@@ -1,0 +1,149 @@
+//! The pod's conditions (contract S5.c; kubelet `status/generate.go`).
+
+use k8s_openapi::api::core::v1::PodCondition;
+
+use crate::{ContainerIdx, PodMachine, Role, machine::Life, phase::Phase, restart};
+
+/// A condition without its times.
+struct Draft {
+    status: &'static str,
+    reason: Option<&'static str>,
+    message: Option<String>,
+}
+
+impl PodMachine {
+    /// Computes all conditions: foreign ones first, then the agent's in their order (contract S5-30).
+    pub(crate) fn conditions(&self, phase: Phase) -> Vec<PodCondition> {
+        let containers_ready = self.containers_ready(phase);
+        let ready = self.ready(&containers_ready);
+        let mut own = vec![
+            (READY_TO_START, self.ready_to_start()),
+            (INITIALIZED, self.initialized(phase)),
+            (READY, ready),
+            (CONTAINERS_READY, containers_ready),
+            (SCHEDULED, Draft::yes()),
+        ];
+        if self.plan.containers.iter().any(restart::has_restart_all_rule) {
+            own.push((RESTARTING_ALL, Draft::no()));
+        }
+        let own = own.into_iter().map(|(type_, draft)| self.finish(type_, draft));
+        self.foreign_conditions.iter().cloned().chain(own).collect()
+    }
+
+    /// S5-31
+    fn ready_to_start(&self) -> Draft {
+        let ended = matches!(self.life, Life::Ended(_) | Life::Finished);
+        if self.sandbox.ready().is_some() && !ended { Draft::yes() } else { Draft::no() }
+    }
+
+    /// S5-32 to S5-36
+    fn initialized(&self, phase: Phase) -> Draft {
+        if phase == Phase::Succeeded {
+            return Draft { reason: Some(POD_COMPLETED), ..Draft::yes() };
+        }
+        if self.plan.main_indices().any(|idx| self.shown[idx.index()].ever_left_waiting()) || self.was_initialized() {
+            return Draft::yes();
+        }
+        let complete = |idx: &ContainerIdx| match self.plan.container(*idx).role {
+            Role::Sidecar => self.shown_started(*idx),
+            Role::Init | Role::Main => self.shown_ready(*idx),
+        };
+        let incomplete: Vec<_> = self.plan.init_indices().filter(|idx| !complete(idx)).collect();
+        if incomplete.is_empty() {
+            return Draft::yes();
+        }
+        let message = format!("containers with incomplete status: [{}]", self.names(&incomplete));
+        Draft { reason: Some("ContainersNotInitialized"), message: Some(message), ..Draft::no() }
+    }
+
+    /// S5-36: what was initialised once stays so.
+    fn was_initialized(&self) -> bool {
+        let old = self.published.conditions.iter().flatten().find(|condition| condition.type_ == INITIALIZED);
+        old.is_some_and(|condition| condition.status == "True") && self.plan.init_count() > 0
+    }
+
+    /// S5-37, S5-39
+    fn containers_ready(&self, phase: Phase) -> Draft {
+        match phase {
+            Phase::Succeeded => return Draft { reason: Some(POD_COMPLETED), ..Draft::no() },
+            Phase::Failed => return Draft { reason: Some("PodFailed"), ..Draft::no() },
+            Phase::Pending | Phase::Running => {}
+        }
+        let counted = self.plan.indices().filter(|&idx| self.plan.container(idx).role != Role::Init);
+        let unready: Vec<_> = counted.filter(|&idx| !self.shown_ready(idx)).collect();
+        if unready.is_empty() {
+            return Draft::yes();
+        }
+        let message = format!("containers with unready status: [{}]", self.names(&unready));
+        Draft { reason: Some("ContainersNotReady"), message: Some(message), ..Draft::no() }
+    }
+
+    /// S5-38
+    fn ready(&self, containers_ready: &Draft) -> Draft {
+        if containers_ready.status != "True" {
+            let Draft { status, reason, message } = containers_ready;
+            return Draft { status, reason: *reason, message: message.clone() };
+        }
+        let problems: Vec<_> = self.plan.readiness_gates.iter().filter_map(|gate| self.gate_problem(gate)).collect();
+        if problems.is_empty() {
+            return Draft::yes();
+        }
+        Draft { reason: Some("ReadinessGatesNotReady"), message: Some(problems.join(", ")), ..Draft::no() }
+    }
+
+    fn gate_problem(&self, gate: &str) -> Option<String> {
+        match self.foreign_conditions.iter().find(|condition| condition.type_ == gate) {
+            None => Some(format!("corresponding condition of pod readiness gate {gate:?} does not exist.")),
+            Some(condition) if condition.status != "True" => {
+                let status = &condition.status;
+                Some(format!("the status of pod readiness gate {gate:?} is not \"True\", but {status}"))
+            }
+            Some(_) => None,
+        }
+    }
+
+    fn names(&self, indices: &[ContainerIdx]) -> String {
+        let names: Vec<_> = indices.iter().map(|&idx| self.plan.container(idx).name()).collect();
+        names.join(" ")
+    }
+
+    /// S5-40: the transition time changes only with the status.
+    fn finish(&self, type_: &str, draft: Draft) -> PodCondition {
+        let old = self.published.conditions.iter().flatten().find(|condition| condition.type_ == type_);
+        let unchanged = old.filter(|condition| condition.status == draft.status);
+        let since = unchanged.and_then(|condition| condition.last_transition_time.clone());
+        PodCondition {
+            type_: type_.to_owned(),
+            status: draft.status.to_owned(),
+            reason: draft.reason.map(ToOwned::to_owned),
+            message: draft.message,
+            last_transition_time: Some(since.unwrap_or_else(|| self.now.wall.to_k8s())),
+            observed_generation: (self.plan.generation != 0).then_some(self.plan.generation),
+            last_probe_time: None,
+        }
+    }
+}
+
+impl Draft {
+    fn yes() -> Self {
+        Self { status: "True", reason: None, message: None }
+    }
+
+    fn no() -> Self {
+        Self { status: "False", reason: None, message: None }
+    }
+}
+
+/// Returns the conditions that the agent does not own.
+pub(crate) fn foreign(conditions: &[PodCondition]) -> Vec<PodCondition> {
+    conditions.iter().filter(|condition| !OWN.contains(&condition.type_.as_str())).cloned().collect()
+}
+
+const READY_TO_START: &str = "PodReadyToStartContainers";
+const INITIALIZED: &str = "Initialized";
+const READY: &str = "Ready";
+const CONTAINERS_READY: &str = "ContainersReady";
+const SCHEDULED: &str = "PodScheduled";
+const RESTARTING_ALL: &str = "AllContainersRestarting";
+const OWN: [&str; 6] = [READY_TO_START, INITIALIZED, READY, CONTAINERS_READY, SCHEDULED, RESTARTING_ALL];
+const POD_COMPLETED: &str = "PodCompleted";

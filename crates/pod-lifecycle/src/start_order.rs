@@ -1,0 +1,280 @@
+//! What a pass has to do: who is started, who is stopped, or whether the pod is done (contract S2, S3;
+//! kubelet `kuberuntime_manager.go` `computePodActions`, `kuberuntime_container.go`
+//! `computeInitContainerActions`).
+
+use std::time::Duration;
+
+use crate::{
+    ContainerIdx, ContainerPlan, EventType, PodMachine, ProbeKind, RestartPolicy, Role, StopReason,
+    container::{Container, Instance},
+    probe::Verdict,
+    restart,
+    sandbox::SandboxState,
+    sync::Job,
+};
+
+/// What the init containers and sidecars need.
+#[derive(Debug, Default)]
+struct InitActions {
+    kills: Vec<Job>,
+    starts: Vec<ContainerIdx>,
+    /// Whether main containers may be looked at.
+    initialised: bool,
+    /// Whether the pod cannot be initialised any more.
+    failed: bool,
+}
+
+impl PodMachine {
+    /// Decides the steps of a pass.
+    pub(crate) fn actions(&mut self) -> Vec<Job> {
+        if !self.volumes_ready {
+            return vec![Job::PrepareVolumes];
+        }
+        if self.sandbox.ready().is_none() {
+            return self.sandbox_actions();
+        }
+        let mut init = self.init_actions();
+        if init.failed {
+            return self.kill_pod_if_running();
+        }
+        let mut main_starts = Vec::new();
+        if init.initialised {
+            let (kills, starts, kept) = self.main_actions();
+            if kept == 0 && starts.is_empty() {
+                // S3-05, S4-03: the pod is done; sidecars are not restarted any more.
+                return self.kill_pod_if_running();
+            }
+            init.kills.extend(kills);
+            main_starts = starts;
+        }
+        let starts = init.starts.into_iter().chain(main_starts).map(|idx| self.start_job(idx));
+        init.kills.into_iter().chain(starts).collect()
+    }
+
+    fn kill_pod_if_running(&self) -> Vec<Job> {
+        if self.anything_running() { vec![Job::KillPod] } else { Vec::new() }
+    }
+
+    fn start_job(&self, container: ContainerIdx) -> Job {
+        let dead = self.containers[container.index()].newest_dead();
+        Job::Start { container, last_exit: dead.and_then(|instance| instance.finished) }
+    }
+
+    /// There is no usable sandbox (contract S3-50 to S3-53).
+    fn sandbox_actions(&mut self) -> Vec<Job> {
+        let mut jobs = self.kill_pod_if_running();
+        let lost = match &self.sandbox.state {
+            SandboxState::Lost { view, stopped } => Some((view.id.clone(), *stopped)),
+            SandboxState::None | SandboxState::Ready(_) => None,
+        };
+        if let Some((id, false)) = &lost {
+            jobs.push(Job::StopSandbox(id.clone()));
+        }
+        let existed = self.containers.iter().any(|c| c.current.is_some() || c.next_attempt > 0);
+        if self.plan.restart_policy == RestartPolicy::Never && self.sandbox.next_attempt != 0 && existed {
+            return jobs; // S3-52 a
+        }
+        let mains: Vec<_> = self.plan.main_indices().filter(|&idx| !self.has_succeeded_for_good(idx)).collect();
+        if mains.is_empty() && self.any_main_created() {
+            return jobs; // S3-52 b
+        }
+        if lost.is_some() {
+            let message = "Pod sandbox changed, it will be killed and re-created.";
+            self.event(None, EventType::Normal, "SandboxChanged", message);
+        }
+        jobs.extend([Job::ForgetInitContainers, Job::CreateSandbox]);
+        // S3-53: with init entries the pod starts from the first of them, mains are looked at later.
+        match self.plan.init_indices().next() {
+            Some(first) => jobs.push(self.start_job(first)),
+            None => jobs.extend(mains.into_iter().map(|idx| self.start_job(idx))),
+        }
+        jobs
+    }
+
+    fn has_succeeded_for_good(&self, idx: ContainerIdx) -> bool {
+        let succeeded = self.containers[idx.index()].exit().is_some_and(|exit| exit.exit_code == 0);
+        succeeded && self.plan.restart_policy == RestartPolicy::OnFailure
+    }
+
+    fn any_main_created(&self) -> bool {
+        self.plan.main_indices().any(|idx| self.containers[idx.index()].current.is_some())
+    }
+
+    /// Scans from the last init entry to the first and trusts the latest evidence (contract S2-16).
+    fn init_actions(&self) -> InitActions {
+        let mut actions = InitActions { initialised: self.plan.init_count() == 0, ..InitActions::default() };
+        let last = self.plan.init_count().saturating_sub(1);
+        // S2-17: a main that is created or running proves that the pod was initialised; one that has exited
+        // does not, since it may belong to an older sandbox.
+        let mut initialised_before = self.plan.main_indices().any(|idx| self.is_created_or_running(idx));
+        actions.initialised |= initialised_before;
+        for idx in self.plan.init_indices().rev() {
+            let plan = self.plan.container(idx);
+            let container = &self.containers[idx.index()];
+            let Some(instance) = &container.current else {
+                // S2-18
+                if initialised_before && plan.role == Role::Sidecar {
+                    actions.starts.push(idx);
+                }
+                continue;
+            };
+            if initialised_before && plan.role == Role::Init {
+                continue; // S2-24
+            }
+            let done = match plan.role {
+                Role::Sidecar => self.sidecar_done(idx, plan, container, instance, &mut actions),
+                Role::Init | Role::Main => Self::init_done(idx, plan, instance, &mut actions),
+            };
+            if actions.failed {
+                return InitActions { failed: true, ..InitActions::default() };
+            }
+            if done && idx.index() == last {
+                actions.initialised = true;
+            } else if done && !initialised_before {
+                actions.starts.push(ContainerIdx(idx.index() + 1)); // S2-09
+            }
+            initialised_before = true;
+        }
+        if !initialised_before && self.plan.init_count() > 0 {
+            actions.starts.push(ContainerIdx(0));
+        }
+        // S2-15: the scan went backwards, starts go forwards.
+        actions.starts.sort_unstable();
+        actions
+    }
+
+    /// Looks at a plain init container: whether it has let the next one go (contract S2-04).
+    fn init_done(idx: ContainerIdx, plan: &ContainerPlan, instance: &Instance, actions: &mut InitActions) -> bool {
+        match instance.exit() {
+            Some(exit) if exit.is_init_failure() => {
+                // S3-03, S3-04
+                if restart::should_restart(plan, exit.failure_code()) {
+                    actions.starts.push(idx);
+                } else {
+                    actions.failed = true;
+                }
+                false
+            }
+            Some(_) => true,
+            None if instance.is_running() => false,
+            None => {
+                actions.starts.push(idx); // S3-06
+                false
+            }
+        }
+    }
+
+    /// Looks at a sidecar: whether it has started (contract S2-06), and whether it is to be restarted.
+    fn sidecar_done(
+        &self,
+        idx: ContainerIdx,
+        plan: &ContainerPlan,
+        container: &Container,
+        instance: &Instance,
+        actions: &mut InitActions,
+    ) -> bool {
+        if !instance.is_running() {
+            actions.starts.push(idx); // S3-02, S3-06
+            return false;
+        }
+        let verdict = |kind| container.probes.verdict_on(kind, instance);
+        if plan.startup.is_some() && verdict(ProbeKind::Startup) != Some(Verdict::Success) {
+            // S2-07, S2-19
+            if verdict(ProbeKind::Startup) == Some(Verdict::Failure) {
+                actions.restart(idx, self.kill_job(idx, StopReason::Startup, false));
+            }
+            return false;
+        }
+        if instance.view.spec_hash != plan.spec_hash() {
+            actions.restart(idx, self.kill_job(idx, StopReason::DefinitionChanged, false)); // S2-25
+        } else if verdict(ProbeKind::Liveness) == Some(Verdict::Failure) {
+            actions.restart(idx, self.kill_job(idx, StopReason::Liveness, false)); // S2-20
+        }
+        true
+    }
+
+    /// Looks at the main containers. Returns whom to kill, whom to start, and how many are kept.
+    fn main_actions(&self) -> (Vec<Job>, Vec<ContainerIdx>, usize) {
+        let (mut kills, mut starts, mut kept) = (Vec::new(), Vec::new(), 0);
+        for idx in self.plan.main_indices() {
+            let plan = self.plan.container(idx);
+            let container = &self.containers[idx.index()];
+            let Some(instance) = container.current.as_ref().filter(|i| i.is_running()) else {
+                if self.should_start(idx) {
+                    starts.push(idx);
+                }
+                continue;
+            };
+            let (reason, restart) = if instance.view.spec_hash != plan.spec_hash() {
+                (StopReason::DefinitionChanged, true) // S2-25: under every policy
+            } else if container.probes.verdict_on(ProbeKind::Liveness, instance) == Some(Verdict::Failure) {
+                (StopReason::Liveness, restart::restarts_after_probe(plan))
+            } else if container.probes.verdict_on(ProbeKind::Startup, instance) == Some(Verdict::Failure) {
+                (StopReason::Startup, restart::restarts_after_probe(plan))
+            } else {
+                kept += 1;
+                continue;
+            };
+            if restart {
+                starts.push(idx);
+            }
+            kills.push(self.kill_job(idx, reason, restart));
+        }
+        (kills, starts, kept)
+    }
+
+    fn is_created_or_running(&self, idx: ContainerIdx) -> bool {
+        self.containers[idx.index()].current.as_ref().is_some_and(|instance| !instance.is_dead())
+    }
+
+    /// Returns whether a container that does not run is to be started (kubelet `ShouldContainerBeRestarted`).
+    pub(crate) fn should_start(&self, idx: ContainerIdx) -> bool {
+        if self.delete_grace.is_some() {
+            return false; // S3-07
+        }
+        let container = &self.containers[idx.index()];
+        match &container.current {
+            None => true,
+            Some(instance) if instance.is_running() => false,
+            Some(instance) => match instance.exit() {
+                None => true, // S3-06
+                Some(exit) => restart::should_restart(self.plan.container(idx), exit.exit_code),
+            },
+        }
+    }
+
+    /// Builds the step that stops one container; grace as in contract S4-11, texts as in S12-08.
+    fn kill_job(&self, idx: ContainerIdx, reason: StopReason, restart: bool) -> Job {
+        let plan = self.plan.container(idx);
+        let what = match reason {
+            StopReason::Liveness => " failed liveness probe",
+            StopReason::Startup => " failed startup probe",
+            StopReason::DefinitionChanged => " definition changed",
+            StopReason::PodEnds | StopReason::PostStartHook | StopReason::RestartAll => "",
+        };
+        let kind = if plan.role == Role::Main { "Container" } else { "Init container" };
+        let suffix = if restart { ", will be restarted" } else { "" };
+        let message = format!("{kind} {}{what}{suffix}", plan.name());
+        Job::Kill { container: idx, grace: self.single_kill_grace(idx, reason), reason, message }
+    }
+
+    pub(crate) fn single_kill_grace(&self, idx: ContainerIdx, reason: StopReason) -> Duration {
+        let plan = self.plan.container(idx);
+        let of_probe = match reason {
+            StopReason::Liveness => plan.liveness.as_ref().and_then(|probe| probe.grace),
+            StopReason::Startup => plan.startup.as_ref().and_then(|probe| probe.grace),
+            StopReason::PodEnds
+            | StopReason::PostStartHook
+            | StopReason::DefinitionChanged
+            | StopReason::RestartAll => None,
+        };
+        of_probe.unwrap_or(self.plan.grace)
+    }
+}
+
+impl InitActions {
+    fn restart(&mut self, idx: ContainerIdx, kill: Job) {
+        self.kills.push(kill);
+        self.starts.push(idx);
+    }
+}
