@@ -1,1 +1,21 @@
 //! Controllers: CronJob, Job, scheduler, garbage collection. A pure plan and a thin reconcile each.
+//!
+//! Each controller is a pure `plan` function (its view of the API's objects and the time go in,
+//! what to write comes out) and a thin pass that reads the view from caches, writes what the plan
+//! says, and puts the server's answers back into the caches. They hold a [`kube::Client`] and
+//! nothing else, so they run against any Kubernetes API.
+
+mod api;
+mod cache;
+mod clock;
+mod events;
+pub mod job;
+mod manager;
+mod meta;
+mod queue;
+mod reflector;
+mod selector;
+
+pub use clock::{Clock, SharedClock, SystemClock};
+pub use events::{EventType, Note};
+pub use meta::Key;
