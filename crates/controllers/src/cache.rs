@@ -21,12 +21,12 @@ pub(crate) struct Change<'a, K> {
     pub(crate) new: Option<&'a Arc<K>>,
 }
 
-type Handler<K> = Box<dyn Fn(Change<'_, K>) + Send + Sync>;
+type Handler<K> = dyn Fn(Change<'_, K>) + Send + Sync;
 
 /// All objects of one kind, kept current.
 pub(crate) struct Cache<K> {
     inner: RwLock<Inner<K>>,
-    handlers: Vec<Handler<K>>,
+    handlers: RwLock<Vec<Arc<Handler<K>>>>,
     synced: watch::Sender<bool>,
 }
 
@@ -44,12 +44,12 @@ where
 {
     pub(crate) fn new() -> Self {
         let inner = Inner { objects: BTreeMap::new(), by_controller: BTreeMap::new(), buried: BTreeSet::new() };
-        Self { inner: RwLock::new(inner), handlers: Vec::new(), synced: watch::Sender::new(false) }
+        Self { inner: RwLock::new(inner), handlers: RwLock::default(), synced: watch::Sender::new(false) }
     }
 
     /// Adds a handler. It is called after each change, outside the cache's lock, and must be quick.
-    pub(crate) fn on_change(&mut self, handler: impl Fn(Change<'_, K>) + Send + Sync + 'static) {
-        self.handlers.push(Box::new(handler));
+    pub(crate) fn on_change(&self, handler: impl Fn(Change<'_, K>) + Send + Sync + 'static) {
+        self.handlers.write().unwrap_or_else(PoisonError::into_inner).push(Arc::new(handler));
     }
 
     /// Completes when the first list is complete.
@@ -151,7 +151,8 @@ where
     }
 
     fn tell(&self, old: Option<&Arc<K>>, new: Option<&Arc<K>>) {
-        for handler in &self.handlers {
+        let handlers = self.handlers.read().unwrap_or_else(PoisonError::into_inner).clone();
+        for handler in handlers {
             handler(Change { old, new });
         }
     }
@@ -198,7 +199,7 @@ fn controller_uid(object: &ObjectMeta) -> String {
 
 impl<K> Debug for Cache<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cache").field("handlers", &self.handlers.len()).finish_non_exhaustive()
+        f.debug_struct("Cache").finish_non_exhaustive()
     }
 }
 

@@ -105,7 +105,6 @@ impl Recorder {
 }
 
 /// Writes recorded events.
-#[derive(Debug)]
 pub(crate) struct Writer {
     client: Client,
     receiver: mpsc::Receiver<Recorded>,

@@ -14,8 +14,10 @@ mod manager;
 mod meta;
 mod queue;
 mod reflector;
-mod selector;
+pub mod scheduler;
+mod shrink;
 
 pub use clock::{Clock, SharedClock, SystemClock};
 pub use events::{EventType, Note};
+pub use manager::{Options, run};
 pub use meta::Key;

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 
+use apimachinery::selector::LabelSelector;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobSpec, PodFailurePolicy, SuccessPolicy};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
@@ -104,6 +105,11 @@ fn count(number: i32) -> u32 {
     u32::try_from(number).unwrap_or(0)
 }
 
+/// The Job's selector, if it has a valid one.
+pub(crate) fn selector(spec: &JobSpec) -> Option<LabelSelector> {
+    LabelSelector::from_api(spec.selector.as_ref()?).ok()
+}
+
 /// Whether another controller manages the Job.
 pub(crate) fn is_managed_elsewhere(job: &Job) -> bool {
     let managed_by = job.spec.as_ref().and_then(|spec| spec.managed_by.as_deref());
@@ -189,5 +195,12 @@ pub(crate) fn removal_rank(pod: &Pod) -> impl Ord + use<> {
     let ready_since = condition(pod, "Ready").and_then(|c| c.last_transition_time.as_ref()).map(|t| t.0);
     let restarts = all_containers(pod).map(|c| c.restart_count).max().unwrap_or(0);
     let created = pod.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |t| t.0);
-    (assigned, phase, is_ready(pod), Reverse(ready_since.filter(|_| is_ready(pod))), Reverse(restarts), Reverse(created))
+    (
+        assigned,
+        phase,
+        is_ready(pod),
+        Reverse(ready_since.filter(|_| is_ready(pod))),
+        Reverse(restarts),
+        Reverse(created),
+    )
 }

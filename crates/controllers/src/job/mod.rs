@@ -19,11 +19,10 @@ use k8s_openapi::api::core::v1::Pod;
 
 pub use backoff::Backoff;
 pub use facts::{COMPLETION_INDEX, INDEX_FAILURE_COUNT, INDEX_IGNORED_FAILURE_COUNT, TRACKING_FINALIZER};
-pub(crate) use facts::finished;
 pub use indexes::Indexes;
 pub use plan::plan;
 pub use pods::{IndexFailures, NewPod, build, suffix};
-pub(crate) use reconcile::Controller;
+pub(crate) use reconcile::{COMPONENT, Controller};
 
 use crate::events::Note;
 

@@ -19,7 +19,6 @@ use crate::job::{
     NewPod,
 };
 use crate::meta;
-use crate::selector;
 
 /// Pods created or deleted by one plan (S9-14).
 const PODS_PER_PLAN: usize = 500;
@@ -63,9 +62,9 @@ fn claims(job: &Job, spec: &JobSpec, pods: &[Arc<Pod>]) -> JobPlan {
     if meta::is_deleting(&job.metadata) {
         return plan;
     }
-    let Some(wanted) = &spec.selector else { return plan };
+    let Some(wanted) = facts::selector(spec) else { return plan };
     for pod in pods {
-        let matches = selector::matches(wanted, pod.metadata.labels.as_ref());
+        let matches = wanted.matches_map(pod.metadata.labels.as_ref());
         let stranger = meta::controller(&pod.metadata).is_none();
         if stranger && matches && !meta::is_deleting(&pod.metadata) {
             plan.adopt.push(Arc::clone(pod));
@@ -224,7 +223,8 @@ impl<'a> Pass<'a> {
     /// Restarts of all containers, sidecars included, under restartPolicy OnFailure (S9-22).
     fn too_many_restarts(&self) -> bool {
         let running = self.pods.iter().filter(|pod| matches!(phase(pod), "Pending" | "Running"));
-        let restarts: i64 = running.flat_map(|pod| facts::all_containers(pod)).map(|c| i64::from(c.restart_count)).sum();
+        let restarts: i64 =
+            running.flat_map(|pod| facts::all_containers(pod)).map(|c| i64::from(c.restart_count)).sum();
         self.facts.restarts_in_place && restarts >= i64::from(self.facts.backoff_limit).max(1)
     }
 
@@ -455,13 +455,14 @@ impl<'a> Pass<'a> {
 
     /// Books every ended pod, to be counted when its finalizer is gone (S9-18).
     fn count(&mut self, verdict: Option<&Verdict>, retained: &BTreeMap<u32, &'a Arc<Pod>>) {
-        let mut counted_indexes = self.facts.indexes.map(|end| {
-            Indexes::parse(self.before.completed_indexes.as_deref().unwrap_or_default(), end)
-        });
+        let mut counted_indexes = self
+            .facts
+            .indexes
+            .map(|end| Indexes::parse(self.before.completed_indexes.as_deref().unwrap_or_default(), end));
         let ends_all = verdict.is_some() || meta::is_deleting(self.job);
         let fails_all = verdict.is_some_and(|verdict| !verdict.success);
         let mut new_indexes = 0;
-        for &pod in self.pods.iter().filter(|pod| is_tracked(pod)) {
+        for pod in self.pods.clone().into_iter().filter(|pod| is_tracked(pod)) {
             let failed = self.facts.has_failed(pod) && phase(pod) != "Succeeded";
             let ended = phase(pod) == "Succeeded" || (failed && !is_retained(pod, &self.facts, retained));
             if !ended && !ends_all {

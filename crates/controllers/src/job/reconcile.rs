@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt as _};
 use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
@@ -17,7 +19,9 @@ use crate::events::{Note, Recorder};
 use crate::job::{Backoff, Deletion, JobPlan, JobView, NewPod, TRACKING_FINALIZER, facts, plan, pods};
 use crate::meta::{self, Key};
 use crate::queue::{Next, Queue};
-use crate::selector;
+
+/// The component that events name.
+pub(crate) const COMPONENT: &str = "job-controller";
 
 /// Calls to the API that one pass makes at a time.
 const CALLS: usize = 32;
@@ -26,7 +30,6 @@ const CALLS: usize = 32;
 const NAME_ATTEMPTS: usize = 5;
 
 /// The Job controller.
-#[derive(Debug)]
 pub(crate) struct Controller {
     pub(crate) client: Client,
     pub(crate) jobs: Arc<Cache<Job>>,
@@ -59,7 +62,7 @@ impl Controller {
     }
 
     /// Looks at a Job once.
-    pub(crate) async fn pass(&self, key: Key) -> Result<Next> {
+    pub(crate) async fn pass(self: Arc<Self>, key: Key) -> Result<Next> {
         let Some(job) = self.jobs.get(&key) else {
             self.memories().remove(&key);
             return Ok(Next::Idle);
@@ -111,13 +114,12 @@ impl Controller {
         for pod in &plan.release {
             self.release(job, pod).await?;
         }
-        let deletions = plan.delete.iter().map(|deletion| self.delete(job, deletion));
-        all(deletions).await?;
+        all(plan.delete.iter().map(|deletion| self.delete(job, deletion).boxed()).collect()).await?;
         self.create_all(key, job, &plan.create).await?;
         if let Some(status) = &plan.status {
             self.write_status(key, job, status).await?;
         }
-        all(plan.untrack.iter().map(|pod| self.untrack(pod))).await?;
+        all(plan.untrack.iter().map(|pod| self.untrack(pod).boxed()).collect()).await?;
         plan.notes.iter().for_each(|note| self.recorder.record(job, note.clone()));
         Ok(())
     }
@@ -150,7 +152,8 @@ impl Controller {
     async fn release(&self, job: &Job, pod: &Pod) -> Result<()> {
         let uid = meta::uid(&job.metadata);
         let owners: Vec<_> = meta::owners(&pod.metadata).iter().filter(|owner| owner.uid != uid).collect();
-        let finalizers: Vec<_> = pod.metadata.finalizers.iter().flatten().filter(|f| *f != TRACKING_FINALIZER).collect();
+        let finalizers: Vec<_> =
+            pod.metadata.finalizers.iter().flatten().filter(|f| *f != TRACKING_FINALIZER).collect();
         self.patch_claim(pod, &json!(owners), &json!(finalizers)).await
     }
 
@@ -206,7 +209,7 @@ impl Controller {
         let (mut left, mut batch) = (new, 1);
         while !left.is_empty() {
             let (now, later) = left.split_at(left.len().min(batch));
-            all(now.iter().map(|new| self.create(key, job, new))).await?;
+            all(now.iter().map(|new| self.create(key, job, new).boxed()).collect()).await?;
             (left, batch) = (later, batch * 2);
         }
         Ok(())
@@ -292,7 +295,7 @@ impl Controller {
     // ---- Pods without a Job -------------------------------------------------------------------
 
     /// Takes the tracking finalizer from a pod whose Job is gone (S9-19).
-    pub(crate) async fn orphan_pass(&self, key: Key) -> Result<Next> {
+    pub(crate) async fn orphan_pass(self: Arc<Self>, key: Key) -> Result<Next> {
         let Some(pod) = self.pods.get(&key).filter(|pod| facts::is_tracked(pod)) else { return Ok(Next::Idle) };
         if !self.has_job(&pod).await? {
             self.untrack(&pod).await?;
@@ -315,8 +318,8 @@ impl Controller {
     /// Jobs that would adopt the pod.
     fn adopters(&self, pod: &Pod) -> Vec<Key> {
         let wants = |job: &Arc<Job>| {
-            let selector = job.spec.as_ref().and_then(|spec| spec.selector.as_ref());
-            let selects = selector.is_some_and(|s| selector::matches(s, pod.metadata.labels.as_ref()));
+            let selector = job.spec.as_ref().and_then(|spec| facts::selector(spec));
+            let selects = selector.is_some_and(|s| s.matches_map(pod.metadata.labels.as_ref()));
             let open = !meta::is_deleting(&job.metadata) && facts::finished(job).is_none();
             selects && open && job.metadata.namespace == pod.metadata.namespace
         };
@@ -348,8 +351,12 @@ impl Controller {
         job.is_some_and(|job| meta::uid(&job.metadata) == uid)
     }
 
-    /// Queues what the end of a Job leaves behind.
-    pub(crate) fn job_gone(&self, job: &Job, orphans: &Queue<Key>) {
+    /// Queues a Job that changed, and what the end of a Job leaves behind.
+    pub(crate) fn job_changed(&self, change: &Change<'_, Job>, jobs: &Queue<Key>, orphans: &Queue<Key>) {
+        if let Some(job) = change.old.or(change.new) {
+            jobs.add(Key::of(&job.metadata));
+        }
+        let Some(job) = change.old.filter(|_| change.new.is_none()) else { return };
         for pod in self.pods.controlled_by(meta::uid(&job.metadata)) {
             if facts::is_tracked(&pod) {
                 orphans.add(Key::of(&pod.metadata));
@@ -359,7 +366,7 @@ impl Controller {
 }
 
 /// Makes calls side by side; completes them all, and returns the first error.
-async fn all<F: Future<Output = Result<()>>>(calls: impl Iterator<Item = F>) -> Result<()> {
+async fn all(calls: Vec<BoxFuture<'_, Result<()>>>) -> Result<()> {
     let outcomes: Vec<Result<()>> = stream::iter(calls).buffer_unordered(CALLS).collect().await;
     outcomes.into_iter().collect()
 }

@@ -1,0 +1,35 @@
+//! Drops what no controller reads from objects before they are kept.
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Container, Node, Pod};
+
+/// Field management is for writers by apply; it is often half of an object.
+pub(crate) fn job(job: &mut Job) {
+    job.metadata.managed_fields = None;
+}
+
+/// Of a pod, its metadata and status are kept, and what decides where it can run.
+pub(crate) fn pod(pod: &mut Pod) {
+    pod.metadata.managed_fields = None;
+    let Some(spec) = &mut pod.spec else { return };
+    spec.volumes = None;
+    spec.security_context = None;
+    let inits = spec.init_containers.iter_mut().flatten();
+    for container in inits.chain(&mut spec.containers) {
+        *container = Container {
+            name: std::mem::take(&mut container.name),
+            resources: container.resources.take(),
+            restart_policy: container.restart_policy.take(),
+            ports: container.ports.take(),
+            ..Container::default()
+        };
+    }
+}
+
+/// Images of a node are a long list.
+pub(crate) fn node(node: &mut Node) {
+    node.metadata.managed_fields = None;
+    if let Some(status) = &mut node.status {
+        status.images = None;
+    }
+}

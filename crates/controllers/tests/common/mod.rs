@@ -1,0 +1,183 @@
+//! A world for controllers: an API server in memory, a node, and hands that play the kubelet.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use apiserver::ApiServer;
+use controllers::Options;
+use futures::{StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Event, Node, Pod};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::core::NamespaceResourceScope;
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// How long anything may take; only a failing test waits that long.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct World {
+    pub client: Client,
+    controllers: Option<(watch::Sender<bool>, JoinHandle<()>)>,
+}
+
+impl World {
+    /// An API server with one ready node, and no controllers yet.
+    pub async fn new() -> Self {
+        let server = ApiServer::in_memory(apiserver::Options::default());
+        let client = Client::new(server.service(), "default");
+        let world = Self { client, controllers: None };
+        let nodes: Api<Node> = Api::all(world.client.clone());
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node1"}});
+        nodes.create(&PostParams::default(), &from(node)).await.unwrap();
+        let ready = json!({"status": {
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "allocatable": {"cpu": "4", "memory": "8Gi", "pods": "110"},
+        }});
+        nodes.patch_status("node1", &PatchParams::default(), &Patch::Merge(ready)).await.unwrap();
+        world
+    }
+
+    /// The same with controllers running.
+    pub async fn running() -> Self {
+        let mut world = Self::new().await;
+        world.start(Options::default());
+        world
+    }
+
+    pub fn start(&mut self, options: Options) {
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(controllers::run(self.client.clone(), options, stopped));
+        self.controllers = Some((stop, task));
+    }
+
+    /// Ends the controllers as `kill -9` does: in the middle of whatever they are doing.
+    pub async fn kill(&mut self) {
+        let (_stop, task) = self.controllers.take().unwrap();
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+    }
+
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), "default")
+    }
+
+    pub async fn create<K>(&self, object: Value) -> K
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + serde::Serialize,
+    {
+        self.api::<K>().create(&PostParams::default(), &from(object)).await.unwrap()
+    }
+
+    /// Waits until a listing fulfils the condition and returns it.
+    pub async fn wait_all<K>(&self, what: &str, fulfilled: impl Fn(&[K]) -> bool) -> Vec<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
+    {
+        let mut seen: Vec<K> = Vec::new();
+        let waiting = async {
+            let mut changes = watcher(self.api::<K>(), watcher::Config::default()).default_backoff().boxed();
+            while changes.try_next().await.is_ok_and(|change| change.is_some()) {
+                seen = self.api::<K>().list(&ListParams::default()).await.unwrap().items;
+                if fulfilled(&seen) {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
+            panic!("never happened: {what}; now: {seen:#?}");
+        }
+        seen
+    }
+
+    /// Waits until the only Job fulfils the condition.
+    pub async fn wait_job(&self, what: &str, fulfilled: impl Fn(&Job) -> bool) -> Job {
+        self.wait_all(what, |jobs: &[Job]| jobs.len() == 1 && jobs.iter().all(&fulfilled)).await.remove(0)
+    }
+
+    pub async fn pods(&self, what: &str, fulfilled: impl Fn(&[Pod]) -> bool) -> Vec<Pod> {
+        self.wait_all(what, fulfilled).await
+    }
+
+    /// Plays the kubelet.
+    pub async fn set_pod(&self, pod: &Pod, status: Value) {
+        let patch = Patch::Merge(json!({"status": status}));
+        self.api::<Pod>().patch_status(&pod.name_any(), &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    pub async fn succeed(&self, pod: &Pod) {
+        self.set_pod(pod, ended("Succeeded", 0)).await;
+    }
+
+    pub async fn fail(&self, pod: &Pod, finished_at: &str) {
+        let mut status = ended("Failed", 1);
+        status["containerStatuses"][0]["state"]["terminated"]["finishedAt"] = finished_at.into();
+        self.set_pod(pod, status).await;
+    }
+
+    /// Reasons and messages of the events about objects of that kind.
+    pub async fn events(&self, kind: &str, enough: usize) -> Vec<(String, String)> {
+        let about = |event: &&Event| event.involved_object.kind.as_deref() == Some(kind);
+        let events = self.wait_all("events", |all: &[Event]| all.iter().filter(about).count() >= enough).await;
+        let mut events: Vec<_> = events.iter().filter(about).collect();
+        events.sort_by_key(|event| event.first_timestamp.clone());
+        let text = |field: &Option<String>| field.clone().unwrap_or_default();
+        events.iter().map(|event| (text(&event.reason), text(&event.message))).collect()
+    }
+}
+
+pub fn from<K: DeserializeOwned>(value: Value) -> K {
+    serde_json::from_value(value).unwrap()
+}
+
+fn ended(phase: &str, code: i32) -> Value {
+    json!({
+        "phase": phase,
+        "containerStatuses": [{
+            "name": "app", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"terminated": {"exitCode": code, "finishedAt": "2020-01-01T00:00:00Z"}},
+        }],
+    })
+}
+
+/// A Job with what the API server would fill in, and more of its spec.
+pub fn job(name: &str, more: Value) -> Value {
+    let mut job = json!({
+        "apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": name},
+        "spec": {
+            "manualSelector": true,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {"restartPolicy": "Never", "containers": [{"name": "app", "image": "i"}]},
+            },
+            "parallelism": 1, "completions": 1, "backoffLimit": 6,
+        },
+    });
+    for (field, value) in more.as_object().unwrap() {
+        job["spec"][field] = value.clone();
+    }
+    job
+}
+
+pub fn conditions(job: &Job) -> Vec<String> {
+    let conditions = job.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.map(|c| format!("{}={}", c.type_, c.status)).collect()
+}
