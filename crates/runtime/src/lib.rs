@@ -1,3 +1,4 @@
 //! The embedded container runtime behind cri: images, sandboxes, containers, cgroups, network, logs.
 
 pub mod cgroup;
+pub mod image;
