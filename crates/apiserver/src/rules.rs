@@ -2,12 +2,15 @@
 
 use apimachinery::decode::{self, FieldValidation, Json};
 use apimachinery::patch::{self, JsonPatchError};
+use apimachinery::prepare::{self, CreateContext, Subresource, UpdateContext};
 use apimachinery::scheme::{self, ResourceType};
 use apimachinery::status::{ApiError, Cause};
+use jiff::Timestamp;
 use serde_json::Value;
+use uuid::Uuid;
 
+use crate::registry::meta;
 use crate::registry::update::Patch;
-use crate::registry::{meta, strategy};
 
 /// Decodes strictly; returns the object and warnings.
 pub(crate) fn decode(
@@ -18,18 +21,44 @@ pub(crate) fn decode(
     decode::strict_with(kind, body.value, validation, body.duplicates)
 }
 
-/// Defaults an object that is being created.
-pub(crate) fn prepare_create(_kind: &ResourceType, _object: &mut Value) {}
+/// Defaults an object that is being created and gives it what only the server decides.
+pub(crate) fn prepare_create(
+    kind: &ResourceType,
+    object: &mut Value,
+    namespace: &str,
+    now: Timestamp,
+) -> Result<(), ApiError> {
+    let uid = Uuid::new_v4();
+    let context = CreateContext {
+        namespace: kind.namespaced.then_some(namespace),
+        uid: &uid.to_string(),
+        now,
+        name_suffix: &prepare::name_suffix(random_bytes()),
+    };
+    prepare::create(kind, object, &context)?;
+    meta::set(object, "managedFields", Value::Null);
+    Ok(())
+}
+
+/// The first bytes of a version 4 uuid are random throughout.
+fn random_bytes() -> [u8; 5] {
+    let [a, b, c, d, e, ..] = Uuid::new_v4().into_bytes();
+    [a, b, c, d, e]
+}
 
 /// Carries over what an update may not touch, and defaults.
-pub(crate) fn prepare_update(kind: &ResourceType, new: &mut Value, old: &Value) {
-    if kind.has_status {
-        copy_field("status", new, old);
+pub(crate) fn prepare_update(
+    kind: &ResourceType,
+    new: &mut Value,
+    old: &Value,
+    part: Subresource,
+    now: Timestamp,
+) -> Result<(), ApiError> {
+    prepare::update(kind, old, new, part, &UpdateContext { now })?;
+    for field in ["resourceVersion", "managedFields"] {
+        meta::set(new, field, meta::field(old, field).clone());
     }
-    if kind.has_generation && new["spec"] != old["spec"] {
-        let generation = meta::field(old, "generation").as_i64().unwrap_or(0).saturating_add(1);
-        meta::set(new, "generation", generation.into());
-    }
+    Ok(())
 }
 
 /// Checks an object that is being created.
@@ -38,29 +67,13 @@ pub(crate) fn validate_create(_kind: &ResourceType, _object: &Value) -> Result<(
 }
 
 /// Checks an update.
-pub(crate) fn validate_update(_kind: &ResourceType, _new: &Value, _old: &Value) -> Result<(), ApiError> {
+pub(crate) fn validate_update(
+    _kind: &ResourceType,
+    _new: &Value,
+    _old: &Value,
+    _part: Subresource,
+) -> Result<(), ApiError> {
     Ok(())
-}
-
-/// Checks an update of the status.
-pub(crate) fn validate_status(_kind: &ResourceType, _new: &Value, _old: &Value) -> Result<(), ApiError> {
-    Ok(())
-}
-
-/// Carries over what an update of the status may not touch.
-pub(crate) fn prepare_status(kind: &ResourceType, new: &mut Value, old: &Value) {
-    copy_field("spec", new, old);
-    if strategy::is_pod(kind) {
-        meta::set(new, "ownerReferences", meta::field(old, "ownerReferences").clone());
-    }
-}
-
-fn copy_field(name: &str, new: &mut Value, old: &Value) {
-    let Value::Object(fields) = new else { return };
-    match old.get(name) {
-        Some(value) => fields.insert(name.to_owned(), value.clone()),
-        None => fields.remove(name),
-    };
 }
 
 /// Applies a patch to an object.

@@ -103,7 +103,9 @@ fn resource_and_parts(kind: &ResourceType) -> Vec<Value> {
         eviction["group"] = json!("policy");
         eviction["version"] = json!("v1");
         all.push(eviction);
+        all.push(part("ephemeralcontainers", "Pod", &["get", "patch", "update"]));
         all.push(part("log", "Pod", &["get"]));
+        all.push(part("resize", "Pod", &["get", "patch", "update"]));
     }
     if strategy::is_namespace(kind) {
         all.push(part("finalize", "Namespace", &["update"]));

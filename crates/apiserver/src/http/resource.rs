@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use apimachinery::prepare::Subresource;
 use apimachinery::status::{self, ApiError};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::StreamExt;
@@ -53,8 +54,8 @@ pub(crate) async fn respond(shared: &Arc<Shared>, call: Call) -> Result<Answer, 
     }
     match (&path.name, path.subresource.as_deref()) {
         (None, _) => on_collection(shared, &call, place),
-        (Some(_), None) => on_object(shared, &call, place, Part::Main),
-        (Some(_), Some("status")) if kind.has_status => on_object(shared, &call, place, Part::Status),
+        (Some(_), None) => on_object(shared, &call, place, Part::Of(Subresource::None)),
+        (Some(_), Some("status")) if kind.has_status => on_object(shared, &call, place, Part::Of(Subresource::Status)),
         (Some(_), Some("finalize")) if strategy::is_namespace(kind) => on_object(shared, &call, place, Part::Finalize),
         (Some(_), Some(subresource)) if strategy::is_pod(kind) => on_pod(shared, &call, place, subresource).await,
         (Some(_), Some(_)) => Err(ApiError::unknown_path()),
@@ -128,7 +129,7 @@ fn on_object(shared: &Arc<Shared>, call: &Call, place: Place<'_>, part: Part) ->
             let patch = input::patch(&call.headers, &call.body)?;
             Ok(written_answer(&registry.patch(place, part, &patch, options)?, call.render()))
         }
-        Method::DELETE if part == Part::Main => {
+        Method::DELETE if part == Part::Of(Subresource::None) => {
             let options = input::delete_options(&call.headers, &call.query, &call.body)?;
             Ok(deleted_answer(place, &registry.delete(place, &options)?, call.render()))
         }
@@ -165,6 +166,8 @@ async fn on_pod(shared: &Arc<Shared>, call: &Call, place: Place<'_>, subresource
             shared.registry.evict(place, &eviction_options(&body, call)?)?;
             Ok(success())
         }
+        ("ephemeralcontainers", _) => on_object(shared, call, place, Part::Of(Subresource::EphemeralContainers)),
+        ("resize", _) => on_object(shared, call, place, Part::Of(Subresource::Resize)),
         ("log" | "binding" | "eviction", _) => Err(ApiError::method_not_allowed_on_path()),
         _ => Err(ApiError::unknown_path()),
     }

@@ -1,21 +1,19 @@
-//! Admission: what the built-in plug-ins of the API server add and refuse on creation.
+//! Admission: what built-in plug-ins of the API server add and refuse on creation, besides the defaults
+//! that [`apimachinery::prepare`] knows.
 
 use apimachinery::scheme::ResourceType;
 use apimachinery::status::{ApiError, Cause};
 use serde_json::{Value, json};
 
-use super::{Registry, meta, namespace, strategy};
+use super::{Registry, meta, strategy};
 
 /// Completes an object that is being created, or refuses it.
 pub(crate) fn create(registry: &Registry, kind: &'static ResourceType, object: &mut Value) -> Result<(), ApiError> {
-    if strategy::is_namespace(kind) {
-        namespace::prepare(object);
-    }
     if kind.namespaced {
         check_namespace(registry, kind, object)?;
     }
     if strategy::is_pod(kind) {
-        complete_pod(object);
+        add_tolerations(object);
     }
     Ok(())
 }
@@ -42,16 +40,9 @@ fn check_namespace(registry: &Registry, kind: &ResourceType, object: &Value) -> 
     Err(error)
 }
 
-/// `ServiceAccount`, `Priority` and `DefaultTolerationSeconds`.
-fn complete_pod(pod: &mut Value) {
+/// `DefaultTolerationSeconds`.
+fn add_tolerations(pod: &mut Value) {
     let Value::Object(spec) = &mut pod["spec"] else { return };
-    if spec.get("serviceAccountName").and_then(Value::as_str).is_none_or(str::is_empty) {
-        spec.insert("serviceAccountName".to_owned(), json!("default"));
-    }
-    let account = spec.get("serviceAccountName").cloned().unwrap_or_default();
-    spec.insert("serviceAccount".to_owned(), account);
-    spec.entry("priority").or_insert_with(|| json!(0));
-    spec.entry("preemptionPolicy").or_insert_with(|| json!("PreemptLowerPriority"));
     let tolerations = spec.entry("tolerations").or_insert_with(|| json!([]));
     let Value::Array(tolerations) = tolerations else { return };
     for key in EVICTING_TAINTS {

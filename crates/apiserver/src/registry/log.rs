@@ -17,7 +17,7 @@ impl Registry {
             return Ok(None);
         }
         let Some(proxy) = self.node_proxy() else {
-            return Err(ApiError::internal("no node agent serves logs"));
+            return Err(ApiError::service_unavailable("no node agent serves logs"));
         };
         let reference = PodReference {
             namespace: place.namespace.to_owned(),

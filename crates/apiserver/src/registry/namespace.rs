@@ -9,7 +9,7 @@ use std::sync::Arc;
 use apimachinery::scheme::{self, ResourceType};
 use apimachinery::status::ApiError;
 use apimachinery::time::seconds;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::delete::{DeleteOptions, Deleted, Propagation};
 use super::{MOST_ROUNDS, Place, Registry, WriteOptions, meta, strategy};
@@ -21,9 +21,6 @@ pub(crate) const BUILT_IN: [&str; 4] = ["default", "kube-system", "kube-public",
 
 /// Namespaces that the `lifecycle` admission protects.
 const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
-
-/// What must empty `spec.finalizers` before a namespace goes.
-const FINALIZER: &str = "kubernetes";
 
 impl Registry {
     /// Makes the namespaces that every cluster has.
@@ -155,25 +152,6 @@ impl Registry {
             Err(error) => tracing::error!(namespace, %error, "cannot create the default service account"),
         }
     }
-}
-
-/// What admission adds to a namespace that is being created.
-pub(crate) fn prepare(namespace: &mut Value) {
-    let name = meta::name(namespace).to_owned();
-    if !namespace["metadata"]["labels"].is_object() {
-        namespace["metadata"]["labels"] = json!({});
-    }
-    namespace["metadata"]["labels"]["kubernetes.io/metadata.name"] = json!(name);
-    if !namespace["spec"].is_object() {
-        namespace["spec"] = json!({});
-    }
-    let finalizers = &mut namespace["spec"]["finalizers"];
-    match finalizers.as_array_mut() {
-        Some(list) if list.iter().any(|one| one == FINALIZER) => {}
-        Some(list) => list.push(json!(FINALIZER)),
-        None => *finalizers = json!([FINALIZER]),
-    }
-    namespace["status"] = json!({"phase": "Active"});
 }
 
 fn namespaces() -> Option<&'static ResourceType> {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use apimachinery::decode::{FieldValidation, Json};
+use apimachinery::prepare::Subresource;
 use apimachinery::status::ApiError;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{MOST_ROUNDS, Place, Registry, WriteOptions, Written, meta, strategy};
@@ -13,10 +15,8 @@ use crate::store::{Change, CommitError, Expected, Object};
 /// Which part of an object a request may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// Everything but the status.
-    Main,
-    /// The status, labels, annotations.
-    Status,
+    /// The object or a subresource of it.
+    Of(Subresource),
     /// `spec.finalizers` of a namespace.
     Finalize,
 }
@@ -88,7 +88,7 @@ impl Registry {
         for _ in 0..MOST_ROUNDS {
             let old = self.get(place)?;
             let (wanted, warnings) = wanted(old.value())?;
-            let new = next_version(place, part, wanted, old.value())?;
+            let new = next_version(place, part, wanted, old.value(), self.now())?;
             let written = |object| Written { object, created: false, warnings };
             if new == *old.value() {
                 return Ok(written(old));
@@ -119,19 +119,15 @@ impl Registry {
 }
 
 /// The version that follows `old` when a client wants `wanted`.
-fn next_version(place: Place<'_>, part: Part, wanted: Value, old: &Value) -> Result<Value, ApiError> {
+fn next_version(place: Place<'_>, part: Part, wanted: Value, old: &Value, now: Timestamp) -> Result<Value, ApiError> {
     let mut new = wanted;
     check_version(place, &new, old)?;
-    keep_identity(&mut new, old);
     match part {
-        Part::Main => rules::prepare_update(place.kind, &mut new, old),
-        Part::Status => rules::prepare_status(place.kind, &mut new, old),
+        Part::Of(part) => {
+            rules::prepare_update(place.kind, &mut new, old, part, now)?;
+            rules::validate_update(place.kind, &new, old, part)?;
+        }
         Part::Finalize => new = with_namespace_finalizers(&new, old),
-    }
-    match part {
-        Part::Main => rules::validate_update(place.kind, &new, old)?,
-        Part::Status => rules::validate_status(place.kind, &new, old)?,
-        Part::Finalize => {}
     }
     Ok(new)
 }
@@ -149,25 +145,6 @@ fn check_version(place: Place<'_>, wanted: &Value, old: &Value) -> Result<(), Ap
         return Err(place.modified());
     }
     Ok(())
-}
-
-/// Fields of `metadata` that no update changes (`rest.BeforeUpdate`).
-const KEPT: [&str; 9] = [
-    "uid",
-    "creationTimestamp",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "resourceVersion",
-    "generation",
-    "namespace",
-    "selfLink",
-    "managedFields",
-];
-
-fn keep_identity(new: &mut Value, old: &Value) {
-    for field in KEPT {
-        meta::set(new, field, meta::field(old, field).clone());
-    }
 }
 
 fn with_namespace_finalizers(new: &Value, old: &Value) -> Value {

@@ -1,5 +1,14 @@
-//! The server as clients see it: every test talks to it through `kube::Client`.
+//! The server as clients see it: every test talks to it through `kube::Client` or plain HTTP.
 
 mod support;
 
 mod basics;
+mod deletion;
+mod fuzz;
+mod lists;
+mod logs;
+mod namespaces;
+mod patches;
+mod stress;
+mod subresources;
+mod watches;
