@@ -59,12 +59,18 @@ pub enum KubeletError {
     Tls(#[source] rustls::Error),
 }
 
-/// The node agent.
+/// The node agent. A clone is another handle of the same one.
 #[derive(Debug)]
 pub struct Kubelet<R> {
     client: ApiClient,
     runtime: Arc<R>,
     options: Options,
+}
+
+impl<R> Clone for Kubelet<R> {
+    fn clone(&self) -> Self {
+        Self { client: self.client.clone(), runtime: Arc::clone(&self.runtime), options: self.options.clone() }
+    }
 }
 
 /// The agent's end of one worker.

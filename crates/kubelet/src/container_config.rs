@@ -180,6 +180,7 @@ fn absolute(path: &str) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_in_result, reason = "the fixtures are valid; only what is tested may fail")]
 mod tests {
     use serde_json::{Value, json};
 

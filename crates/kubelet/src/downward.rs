@@ -2,14 +2,15 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, net::IpAddr};
 
+use apimachinery::{quantity::Quantity, resources::in_units};
 use k8s_openapi::{
     api::core::v1::{Container, ObjectFieldSelector, Pod, ResourceFieldSelector},
-    apimachinery::pkg::api::resource::Quantity,
+    apimachinery::pkg::api::resource::Quantity as ApiQuantity,
 };
 
 use crate::{
     names::{pod_name, pod_namespace, pod_uid},
-    quantity,
+    resources::quantity,
 };
 
 /// What the pod's object does not know itself.
@@ -22,7 +23,7 @@ pub(crate) struct Facts<'a> {
     /// Addresses of the pod; the node's with the host's network.
     pub(crate) pod_ips: &'a [IpAddr],
     /// What pods may use of the node: the limit of a container that names none.
-    pub(crate) allocatable: &'a BTreeMap<String, Quantity>,
+    pub(crate) allocatable: &'a BTreeMap<String, ApiQuantity>,
 }
 
 /// Why a fact cannot be told. Validation lets no such reference through.
@@ -81,27 +82,20 @@ impl Facts<'_> {
             "limits" => resources
                 .and_then(|r| r.limits.as_ref())
                 .and_then(|m| m.get(name))
-                .filter(|q| quantity::milli(q) != 0)
+                .filter(|q| !quantity(q).is_zero())
                 .or_else(|| self.allocatable.get(name)),
             "requests" => resources.and_then(|r| r.requests.as_ref()).and_then(|m| m.get(name)),
             _ => return Err(unsupported()),
         };
-        Ok(divide(name, value, selector.divisor.as_ref()).to_string())
+        let value = value.map_or(Quantity::ZERO, quantity);
+        let divisor = selector.divisor.as_ref().map_or(Quantity::ZERO, quantity);
+        Ok(in_units(&selector.resource, value, divisor).to_string())
     }
 
     fn container(&self, name: &str) -> Option<&Container> {
         let spec = self.pod.spec.as_ref()?;
         spec.init_containers.iter().flatten().chain(&spec.containers).find(|c| c.name == name)
     }
-}
-
-/// Divides and rounds up; CPU in thousandths, everything else in whole units.
-fn divide(name: &str, value: Option<&Quantity>, divisor: Option<&Quantity>) -> i64 {
-    let measure = if name == "cpu" { quantity::milli } else { quantity::units };
-    let one = Quantity("1".to_owned());
-    let divisor = divisor.filter(|q| measure(q) != 0).unwrap_or(&one);
-    let value = value.map_or(0, measure);
-    quantity::saturate(quantity::ceil_div(i128::from(value), i128::from(measure(divisor))))
 }
 
 /// Splits `map['key']`.
@@ -174,8 +168,8 @@ mod tests {
     fn with_facts<T>(f: impl FnOnce(&Facts<'_>) -> T) -> T {
         let pod = pod();
         let allocatable = BTreeMap::from([
-            ("cpu".to_owned(), Quantity("4".to_owned())),
-            ("memory".to_owned(), Quantity("8Gi".to_owned())),
+            ("cpu".to_owned(), ApiQuantity("4".to_owned())),
+            ("memory".to_owned(), ApiQuantity("8Gi".to_owned())),
         ]);
         f(&Facts {
             pod: &pod,
@@ -231,7 +225,7 @@ mod tests {
                 let selector = ResourceFieldSelector {
                     container_name: Some(container.to_owned()),
                     resource: resource.to_owned(),
-                    divisor: divisor.map(|d| Quantity(d.to_owned())),
+                    divisor: divisor.map(|d| ApiQuantity(d.to_owned())),
                 };
                 assert_eq!(facts.resource(&selector, None).as_deref(), Ok(want), "{container} {resource} {divisor:?}");
             }

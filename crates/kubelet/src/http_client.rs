@@ -128,7 +128,7 @@ async fn follow(
     tls: &Arc<rustls::ClientConfig>,
 ) -> Result<Response, HttpError> {
     let mut url = first.clone();
-    for _ in 0..=MAX_REDIRECTS {
+    for _ in 0..MAX_REDIRECTS {
         let response = once(&url, headers, tls).await?;
         let redirect = matches!(response.status, 301 | 302 | 303 | 307 | 308);
         match response.location.as_deref().filter(|_| redirect).map(|l| url.follow(l)) {

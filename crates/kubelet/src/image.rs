@@ -107,7 +107,7 @@ pub(crate) fn credentials(secrets: &[Secret], image: &str) -> Vec<ImageAuth> {
         }
     }
     // The longest matching path is tried first.
-    found.sort_by(|a, b| b.0.cmp(&a.0));
+    found.sort_by_key(|(depth, _)| std::cmp::Reverse(*depth));
     found.into_iter().map(|(_, auth)| auth).collect()
 }
 

@@ -25,7 +25,6 @@ mod orphans;
 mod paths;
 mod pod_worker;
 mod probe;
-mod quantity;
 mod resources;
 mod sandbox_config;
 mod security;

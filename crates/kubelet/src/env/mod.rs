@@ -111,12 +111,12 @@ impl Sources<'_> {
             (Some(value), _) => Ok(Some(expansion::expand_known(value, |name| {
                 env.get(name).or_else(|| self.services.get(name)).map(String::as_str)
             }))),
-            (None, Some(source)) => self.from_source(own, source),
+            (None, Some(source)) => self.sourced(own, source),
             (None, None) => Ok(Some(String::new())),
         }
     }
 
-    fn from_source(&self, own: &Container, source: &EnvVarSource) -> Result<Option<String>, EnvError> {
+    fn sourced(&self, own: &Container, source: &EnvVarSource) -> Result<Option<String>, EnvError> {
         if let Some(field) = &source.field_ref {
             return Ok(Some(self.facts.field(field)?));
         }
@@ -173,6 +173,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_in_result, reason = "the fixtures are valid; only what is tested may fail")]
 mod tests {
     use std::net::IpAddr;
 

@@ -15,6 +15,9 @@ const BLOCK: u64 = 16 * 1024;
 pub(crate) fn offset_of_last_lines(file: &mut File, count: usize) -> io::Result<u64> {
     let mut position = file.seek(SeekFrom::End(0))?;
     let end = position;
+    if count == 0 {
+        return Ok(end);
+    }
     let mut found = 0;
     while position > 0 {
         let length = BLOCK.min(position);
@@ -33,7 +36,7 @@ pub(crate) fn offset_of_last_lines(file: &mut File, count: usize) -> io::Result<
             }
         }
     }
-    Ok(if count == 0 { end } else { 0 })
+    Ok(0)
 }
 
 /// Returns the texts of the last lines, at most `limit` bytes of them.
@@ -55,4 +58,25 @@ pub(crate) fn last_lines(path: &Path, count: usize, limit: usize) -> io::Result<
     }
     let keep = text.len().saturating_sub(limit);
     Ok(String::from_utf8_lossy(&text[keep..]).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s5_09_the_end_of_a_log_is_at_most_80_lines_and_2048_bytes() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("0.log");
+        let lines: String = (0..5000).map(|n| format!("2026-01-01T00:00:00Z stdout F line {n:04}\n")).collect();
+        std::fs::write(&path, lines).expect("written");
+        let text = last_lines(&path, 80, 2048).expect("read");
+        assert_eq!(text.lines().count(), 80);
+        assert!(text.starts_with("line 4920\n") && text.ends_with("line 4999\n"), "{text}");
+        let long: String = (0..80).map(|_| format!("2026-01-01T00:00:00Z stdout F {}\n", "x".repeat(99))).collect();
+        std::fs::write(&path, long).expect("written");
+        assert_eq!(last_lines(&path, 80, 2048).expect("read").len(), 2048);
+        std::fs::write(&path, "").expect("written");
+        assert_eq!(last_lines(&path, 80, 2048).expect("read"), "");
+    }
 }

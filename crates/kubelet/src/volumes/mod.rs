@@ -17,7 +17,7 @@ use crate::{
     downward::Facts,
     objects::{Objects, References},
     paths::PodPaths,
-    quantity,
+    resources,
 };
 
 pub(crate) use projection::Payload;
@@ -117,7 +117,7 @@ pub(crate) fn memory_volumes(paths: &PodPaths, pod: &Pod, group: Option<u32>) ->
             size_bytes: source
                 .size_limit
                 .as_ref()
-                .map(quantity::units)
+                .map(|q| resources::quantity(q).ceil())
                 .and_then(|v| u64::try_from(v).ok())
                 .filter(|v| *v > 0),
             mode: empty_dir_mode(group),
