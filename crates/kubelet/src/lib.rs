@@ -15,7 +15,6 @@ mod http_client;
 mod image;
 mod linger;
 pub mod logs;
-mod machine;
 mod names;
 mod node;
 mod node_context;

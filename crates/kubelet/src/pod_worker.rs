@@ -14,7 +14,8 @@ use cri::{ContainerFilter, ImageService, RuntimeEvent, RuntimeEventKind, Runtime
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::Api;
 use pod_lifecycle::{
-    ContainerViewState, Deadline, Effect, EffectId, EffectResult, Input, Output, PodPlan, PodUpdate, RuntimeView,
+    ContainerViewState, Deadline, Effect, EffectId, EffectResult, Input, Output, PodMachine, PodPlan, PodUpdate,
+    RuntimeView,
 };
 use tokio::{
     sync::{Notify, mpsc, watch},
@@ -25,7 +26,6 @@ use crate::{
     events::Regarding,
     executor::{EffectEnd, PodContext},
     linger,
-    machine::PodMachine,
     node_context::NodeContext,
     paths::PodPaths,
     status::{self, WriterEnd},
