@@ -2,3 +2,8 @@
 
 pub mod cgroup;
 pub mod image;
+mod container;
+mod protocol;
+mod record;
+pub mod shim;
+mod sys;

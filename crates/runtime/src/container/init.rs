@@ -1,0 +1,245 @@
+//! The first process of a container, from its birth to the execution of its program.
+
+use std::{
+    fs,
+    io::{self, IoSlice, Write},
+    mem::MaybeUninit,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
+};
+
+use cri::{NamespaceMode, SandboxConfig};
+use rustix::{
+    fs::{Mode, OFlags},
+    net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags},
+    pty::OpenptFlags,
+};
+
+use super::{
+    ContainerSpec,
+    mounts::{ImageVolumes, mount_all},
+    process::{Process, Streams, become_program, create_working_directory, settle_descriptors},
+    resolve::open_in,
+    rootfs::{Root, clone_tree, mount_overlay},
+    user::{Identity, identify},
+};
+use crate::{cgroups, sys};
+
+/// First byte of a message from the child: it is ready; the rest is its [`Identity`] as JSON.
+pub(crate) const READY: u8 = b'R';
+/// First byte of a message from the child: the configuration cannot be satisfied; the rest says why.
+pub(crate) const REFUSED: u8 = b'C';
+/// First byte of a message from the child: it could not be set up or executed; the rest says why.
+pub(crate) const FAILED: u8 = b'F';
+/// The byte that lets a ready child go on.
+pub(crate) const GO: u8 = b'G';
+/// Largest message of a child.
+pub(crate) const MAX_MESSAGE: usize = 64 * 1024;
+
+/// What a real node puts before the reason why a program was not started.
+pub(crate) const START_PREFIX: &str = "unable to start container process: error during container init: ";
+
+/// What the child gets from the shim.
+pub(crate) struct Setup<'a> {
+    pub(crate) spec: &'a ContainerSpec,
+    pub(crate) sandbox: &'a SandboxConfig,
+    pub(crate) sandbox_dir: &'a Path,
+    /// The container's own directory: `upper`, `work`, `rootfs`, `volumes`.
+    pub(crate) dir: &'a Path,
+    pub(crate) cgroup: &'a cgroups::Group,
+    /// `None`: a terminal is made.
+    pub(crate) streams: Option<Streams>,
+}
+
+/// Runs in the child. Never returns.
+pub(crate) fn run(setup: Setup<'_>, channel: OwnedFd) -> ! {
+    let failure = match prepare(&setup) {
+        Ok((identity, terminal)) => launch(&setup, &identity, terminal, channel),
+        Err((kind, message)) => {
+            say(channel.as_fd(), kind, &message);
+            sys::exit_now(1)
+        }
+    };
+    match failure {
+        Ok(never) => match never {},
+        Err(()) => sys::exit_now(1),
+    }
+}
+
+type Failure = (u8, String);
+
+/// The two ends of a new terminal.
+struct Terminal {
+    master: OwnedFd,
+    slave: OwnedFd,
+}
+
+fn prepare(setup: &Setup<'_>) -> Result<(Identity, Option<Terminal>), Failure> {
+    let failed = |message: String| (FAILED, format!("{START_PREFIX}{message}"));
+    setup.cgroup.join().map_err(|e| failed(format!("join cgroup: {e}")))?;
+    rustix::process::umask(Mode::empty());
+    // Fails only for a process group leader, which a new process is not.
+    rustix::process::setsid().map_err(|e| failed(format!("setsid: {e}")))?;
+    if let Some(score) = setup.spec.config.resources.oom_score_adj {
+        set_oom_score(score).map_err(|e| failed(format!("set oom_score_adj: {e}")))?;
+    }
+    let root = mount_root(setup).map_err(failed)?;
+    let security = &setup.spec.config.security;
+    let identity = identify(root.fd(), &setup.spec.image_user, security).map_err(|message| (REFUSED, message))?;
+    let terminal = fill_root(setup, &root).map_err(failed)?;
+    if security.read_only_root {
+        root.seal().map_err(|e| failed(format!("make root read-only: {e}")))?;
+    }
+    root.enter().map_err(|e| failed(format!("pivot_root: {e}")))?;
+    Ok((identity, terminal))
+}
+
+fn mount_root(setup: &Setup<'_>) -> Result<Root, String> {
+    let path = |name: &str| setup.dir.join(name);
+    let (upper, work, target) = (path("upper"), path("work"), path("rootfs"));
+    let privileged = setup.spec.config.security.privileged;
+    mount_overlay(&setup.spec.layers, Some((&upper, &work)), &target, privileged)
+        .map_err(|e| format!("mount root file system: {e}"))?;
+    Root::open(&target).map_err(|e| format!("open root file system: {e}"))
+}
+
+fn fill_root(setup: &Setup<'_>, root: &Root) -> Result<Option<Terminal>, String> {
+    let config = &setup.spec.config;
+    let privileged = config.security.privileged;
+    root.mount_proc()?;
+    let shm = match setup.sandbox.namespaces.ipc {
+        NamespaceMode::Node => Path::new("/dev/shm").to_path_buf(),
+        NamespaceMode::Pod | NamespaceMode::Container => setup.sandbox_dir.join("shm"),
+    };
+    root.mount_dev(&shm, privileged)?;
+    root.mount_sys(!privileged)?;
+    setup.cgroup.mount_in(root, !privileged)?;
+    mount_etc_files(setup, root)?;
+    let scratch = setup.dir.join("volumes");
+    let images = ImageVolumes { layers: &setup.spec.image_volumes, scratch: &scratch };
+    mount_all(root, &config.mounts, &images, privileged)?;
+    let terminal = if config.tty { Some(open_terminal(root)?) } else { None };
+    if !privileged && !config.security.unmasked_proc {
+        root.mask_paths()?;
+    }
+    create_working_directory(root.fd(), &setup.spec.cwd)?;
+    Ok(terminal)
+}
+
+/// Shows the pod's `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf`, unless a volume takes the place.
+fn mount_etc_files(setup: &Setup<'_>, root: &Root) -> Result<(), String> {
+    for name in ["hosts", "hostname", "resolv.conf"] {
+        let target = format!("/etc/{name}");
+        if setup.spec.config.mounts.iter().any(|mount| mount.container_path == target) {
+            continue;
+        }
+        let tree = clone_tree(&setup.sandbox_dir.join(name), false).map_err(|e| format!("{target}: {e}"))?;
+        let read_only = if setup.spec.config.security.read_only_root { libc::MOUNT_ATTR_RDONLY } else { 0 };
+        sys::set_mount_attributes(tree.as_fd(), false, libc::MOUNT_ATTR_NODEV | read_only, libc::MS_PRIVATE)
+            .map_err(|e| format!("{target}: {e}"))?;
+        root.attach_file(&tree, &target)?;
+    }
+    Ok(())
+}
+
+/// Makes a terminal in the container's own instance and shows it as `/dev/console`.
+fn open_terminal(root: &Root) -> Result<Terminal, String> {
+    let open = || -> io::Result<Terminal> {
+        let master = open_in(root.fd(), Path::new("dev/pts/ptmx"), OFlags::RDWR | OFlags::NOCTTY)?;
+        rustix::pty::unlockpt(&master)?;
+        let slave = rustix::pty::ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+        Ok(Terminal { master, slave })
+    };
+    let terminal = open().map_err(|e| format!("open terminal: {e}"))?;
+    let name = rustix::pty::ptsname(&terminal.master, Vec::new()).map_err(|e| format!("name terminal: {e}"))?;
+    let node = open_in(root.fd(), Path::new(&*name.to_string_lossy()), OFlags::PATH)
+        .map_err(|e| format!("find terminal: {e}"))?;
+    let tree = super::rootfs::clone_tree_at(node.as_fd(), false).map_err(|e| format!("show terminal: {e}"))?;
+    root.attach_file(&tree, "/dev/console")?;
+    Ok(terminal)
+}
+
+/// Sets the score; a refusal is accepted, because lowering it needs CAP_SYS_RESOURCE.
+pub(crate) fn set_oom_score(score: i32) -> io::Result<()> {
+    match fs::write("/proc/self/oom_score_adj", score.to_string()) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        other => other,
+    }
+}
+
+enum Never {}
+
+fn launch(
+    setup: &Setup<'_>,
+    identity: &Identity,
+    terminal: Option<Terminal>,
+    channel: OwnedFd,
+) -> Result<Never, ()> {
+    let ready = serde_json::to_string(identity).map_err(drop)?;
+    send_ready(channel.as_fd(), &ready, terminal.as_ref().map(|terminal| terminal.master.as_fd())).map_err(drop)?;
+    wait_for_go(channel.as_fd())?;
+    let tell = |channel: BorrowedFd<'_>, message: String| say(channel, FAILED, &format!("{START_PREFIX}{message}"));
+    let streams = match (&setup.streams, &terminal) {
+        (_, Some(terminal)) => terminal_streams(&terminal.slave).map_err(drop)?,
+        (Some(streams), None) => Streams {
+            stdin: streams.stdin.try_clone().map_err(drop)?,
+            stdout: streams.stdout.try_clone().map_err(drop)?,
+            stderr: streams.stderr.try_clone().map_err(drop)?,
+        },
+        (None, None) => return Err(()),
+    };
+    let channel = match settle_descriptors(&streams, channel) {
+        Ok(channel) => channel,
+        Err(_) => return Err(()),
+    };
+    std::mem::forget((streams, terminal));
+    let config = &setup.spec.config;
+    let process = Process {
+        args: &setup.spec.args,
+        env: &setup.spec.env,
+        cwd: &setup.spec.cwd,
+        identity,
+        security: &config.security,
+    };
+    tell(channel, become_program(&process));
+    Err(())
+}
+
+/// Makes the terminal the controlling one of this session.
+fn terminal_streams(slave: &OwnedFd) -> io::Result<Streams> {
+    rustix::process::ioctl_tiocsctty(slave)?;
+    Ok(Streams { stdin: slave.try_clone()?, stdout: slave.try_clone()?, stderr: slave.try_clone()? })
+}
+
+fn send_ready(channel: BorrowedFd<'_>, text: &str, terminal: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    let mut message = vec![READY];
+    message.write_all(text.as_bytes())?;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let fds: Vec<_> = terminal.into_iter().collect();
+    if !fds.is_empty() {
+        ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+    }
+    rustix::net::sendmsg(channel, &[IoSlice::new(&message)], &mut ancillary, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Waits for the word; without it (the shim is gone) there is nothing to go on for.
+fn wait_for_go(channel: BorrowedFd<'_>) -> Result<(), ()> {
+    let mut word = [0; 1];
+    loop {
+        match rustix::net::recv(channel, &mut word, RecvFlags::empty()) {
+            Ok((_, 1)) if word[0] == GO => return Ok(()),
+            Err(rustix::io::Errno::INTR) => {}
+            _ => return Err(()),
+        }
+    }
+}
+
+/// Tells the shim why this process ends.
+pub(crate) fn say(channel: BorrowedFd<'_>, kind: u8, message: &str) {
+    let mut bytes = vec![kind];
+    bytes.extend(message.as_bytes().iter().take(MAX_MESSAGE - 1));
+    // If the shim is gone nobody is left to be told.
+    let _ = rustix::net::send(channel, &bytes, SendFlags::NOSIGNAL);
+}

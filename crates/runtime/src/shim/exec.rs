@@ -1,0 +1,273 @@
+//! Commands executed in a running container, such as probes and hooks.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Instant,
+};
+
+use cri::{ContainerId, ExecOutput, ExecRequest};
+use rustix::{
+    process::{Pid, Signal},
+    thread::ThreadNameSpaceType,
+};
+
+use super::{
+    log::Stream,
+    server::{CHUNK, Piece, Server, Waiter, read_piece},
+    table::{Container, Key, channel, clone_into, null, output_pipe, receive},
+};
+use crate::{
+    container::{
+        init::{FAILED, say, set_oom_score},
+        process::{Process, Streams, become_program, settle_descriptors},
+    },
+    protocol::{Answer, Refusal},
+    sys::{self, Cloned},
+};
+
+/// What a real node puts before the reason why a command was not executed.
+const EXEC_PREFIX: &str = "exec failed: unable to start container process: ";
+/// Rounds of looking for processes to kill after a time-out; each kill may race with a fork.
+const KILL_ROUNDS: usize = 5;
+/// Most commands at once in one sandbox.
+const MAX_EXECS: usize = 512;
+
+/// A command that runs.
+pub(super) struct Exec {
+    pub(super) pid: Pid,
+    waiter: Waiter,
+    channel: Option<OwnedFd>,
+    stdout: Capture,
+    stderr: Capture,
+    limit: usize,
+    deadline: Option<Instant>,
+    timed_out: bool,
+    failure: Option<String>,
+}
+
+#[derive(Default)]
+struct Capture {
+    fd: Option<OwnedFd>,
+    bytes: Vec<u8>,
+}
+
+impl Exec {
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = (Option<Stream>, BorrowedFd<'_>)> {
+        let channel = self.channel.iter().map(|fd| (None, fd.as_fd()));
+        let stdout = self.stdout.fd.iter().map(|fd| (Some(Stream::Stdout), fd.as_fd()));
+        let stderr = self.stderr.fd.iter().map(|fd| (Some(Stream::Stderr), fd.as_fd()));
+        channel.chain(stdout).chain(stderr)
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    fn pump(&mut self, stream: Stream, rounds: usize) {
+        let limit = self.limit;
+        let capture = match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        let mut chunk = [0; CHUNK];
+        for _ in 0..rounds {
+            let Some(fd) = &capture.fd else { return };
+            match read_piece(fd, &mut chunk) {
+                Piece::Bytes(read) => {
+                    let room = limit.saturating_sub(capture.bytes.len());
+                    capture.bytes.extend(&chunk[..read.min(room)]);
+                }
+                Piece::NotNow => return,
+                Piece::End => capture.fd = None,
+            }
+        }
+    }
+}
+
+impl Server {
+    /// Executes a command; answered when it has ended.
+    pub(super) fn exec(&mut self, waiter: Waiter, id: &ContainerId, request: &ExecRequest) -> Result<(), Refusal> {
+        let key = self.find(id).ok_or_else(|| Refusal::NotFound(id.clone()))?;
+        let Some(container) = self.containers.get(&key) else { return Ok(()) };
+        let Some(running) = container.running() else {
+            return Err(Refusal::FailedPrecondition(format!("container {id} is not running")));
+        };
+        if self.execs.len() >= MAX_EXECS {
+            return Err(Refusal::FailedPrecondition(format!("{MAX_EXECS} commands run in this pod already")));
+        }
+        let internal = |error: io::Error| Refusal::Internal(format!("exec in container {id}: {error}"));
+        let (out, stdout) = output_pipe().map_err(internal)?;
+        let (err, stderr) = output_pipe().map_err(internal)?;
+        let streams = Streams { stdin: null().map_err(internal)?, stdout, stderr };
+        let (ours, theirs) = channel().map_err(internal)?;
+        let pid = match clone_into(Some(running), self.own_pids.as_fd(), 0) {
+            Ok(Cloned::Parent(pid, _)) => pid,
+            Ok(Cloned::Child) => {
+                drop(ours);
+                run(container, running, request, streams, theirs)
+            }
+            // Its first process ended this moment.
+            Err(error) => return Err(Refusal::FailedPrecondition(format!("container {id} is not running: {error}"))),
+        };
+        let exec = Exec {
+            pid,
+            waiter,
+            channel: Some(ours),
+            stdout: Capture { fd: Some(out), bytes: Vec::new() },
+            stderr: Capture { fd: Some(err), bytes: Vec::new() },
+            limit: request.output_limit,
+            deadline: request.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            timed_out: false,
+            failure: None,
+        };
+        let key = self.new_key();
+        self.execs.insert(key, exec);
+        Ok(())
+    }
+
+    pub(super) fn on_exec_channel(&mut self, key: Key) {
+        let Some(exec) = self.execs.get_mut(&key) else { return };
+        let Some(channel) = &exec.channel else { return };
+        match receive(channel.as_fd()) {
+            Ok(Some((message, _))) if message.first() == Some(&FAILED) => {
+                exec.failure = Some(String::from_utf8_lossy(&message[1..]).into_owned());
+            }
+            Ok(None) => {}
+            Ok(Some(_)) | Err(()) => exec.channel = None,
+        }
+    }
+
+    pub(super) fn on_exec_output(&mut self, key: Key, stream: Stream) {
+        if let Some(exec) = self.execs.get_mut(&key) {
+            exec.pump(stream, 1);
+        }
+    }
+
+    /// Answers with what the command has written until its end. What it left running may write on, unread.
+    pub(super) fn on_exec_exit(&mut self, key: Key, code: i32) {
+        self.on_exec_channel(key);
+        let Some(mut exec) = self.execs.remove(&key) else { return };
+        // A pipe holds 64 KiB, two chunks; the end comes after them.
+        exec.pump(Stream::Stdout, 4);
+        exec.pump(Stream::Stderr, 4);
+        let result = match exec.failure {
+            Some(message) => Err(Refusal::StartFailed(message)),
+            None => Ok(Answer::Output(
+                ExecOutput {
+                    stdout: exec.stdout.bytes,
+                    stderr: exec.stderr.bytes,
+                    exit_code: code,
+                    timed_out: exec.timed_out,
+                }
+                .into(),
+            )),
+        };
+        self.reply(exec.waiter, result);
+    }
+
+    pub(super) fn strike_exec_deadlines(&mut self, at: Instant) {
+        for exec in self.execs.values_mut() {
+            if exec.deadline.is_some_and(|deadline| deadline <= at) {
+                exec.deadline = None;
+                exec.timed_out = true;
+                kill_session(exec.pid);
+            }
+        }
+    }
+}
+
+/// Runs in the child: joins the container and becomes the command.
+fn run(
+    container: &Container,
+    running: BorrowedFd<'_>,
+    request: &ExecRequest,
+    streams: Streams,
+    channel: OwnedFd,
+) -> ! {
+    let fail = |channel: BorrowedFd<'_>, message: String| -> ! {
+        say(channel, FAILED, &format!("{EXEC_PREFIX}{message}"));
+        sys::exit_now(1)
+    };
+    if let Err(message) = join(container, running) {
+        fail(channel.as_fd(), message);
+    }
+    let Some(identity) = &container.identity else { fail(channel.as_fd(), "its user is not known".into()) };
+    let channel = match settle_descriptors(&streams, channel) {
+        Ok(channel) => channel,
+        Err(_) => sys::exit_now(1),
+    };
+    let process = Process {
+        args: &request.command,
+        env: &container.spec.env,
+        cwd: &container.spec.cwd,
+        identity,
+        security: &container.spec.config.security,
+    };
+    let message = become_program(&process);
+    fail(channel, message)
+}
+
+fn join(container: &Container, running: BorrowedFd<'_>) -> Result<(), String> {
+    container.group.join().map_err(|e| format!("join cgroup: {e}"))?;
+    if let Some(score) = container.spec.config.resources.oom_score_adj {
+        set_oom_score(score).map_err(|e| format!("set oom_score_adj: {e}"))?;
+    }
+    rustix::process::setsid().map_err(|e| format!("setsid: {e}"))?;
+    let namespaces = ThreadNameSpaceType::MOUNT | ThreadNameSpaceType::CONTROL_GROUP;
+    rustix::thread::move_into_thread_name_spaces(running, namespaces).map_err(|e| format!("join namespaces: {e}"))
+}
+
+/// Kills a command with everything it started: its session and all descendants.
+fn kill_session(leader: Pid) {
+    for _ in 0..KILL_ROUNDS {
+        let victims = session_and_descendants(leader.as_raw_nonzero().get());
+        for pid in victims.iter().filter_map(|&pid| Pid::from_raw(pid)) {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+        }
+        if victims.is_empty() {
+            return;
+        }
+    }
+}
+
+fn session_and_descendants(leader: i32) -> BTreeSet<i32> {
+    let processes: Vec<_> = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter_map(|pid| parentage(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?).map(|rest| (pid, rest)))
+        .collect();
+    let mut found = BTreeSet::new();
+    let mut grew = true;
+    while grew {
+        let before = found.len();
+        for &(pid, Parentage { parent, session, .. }) in &processes {
+            if pid == leader || session == leader || found.contains(&parent) {
+                found.insert(pid);
+            }
+        }
+        grew = found.len() > before;
+    }
+    processes.iter().filter(|(_, p)| p.ended).for_each(|(pid, _)| drop(found.remove(pid)));
+    found
+}
+
+#[derive(Clone, Copy)]
+struct Parentage {
+    parent: i32,
+    session: i32,
+    ended: bool,
+}
+
+/// Parses `/proc/PID/stat`; the command's name in parentheses may contain anything.
+fn parentage(stat: &str) -> Option<Parentage> {
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let mut fields = rest.split(' ');
+    let ended = matches!(fields.next()?, "Z" | "X");
+    let parent = fields.next()?.parse().ok()?;
+    let session = fields.nth(1)?.parse().ok()?;
+    Some(Parentage { parent, session, ended })
+}
