@@ -1,9 +1,13 @@
 //! The embedded container runtime behind cri: images, sandboxes, containers, cgroups, network, logs.
 
 pub mod cgroup;
-pub mod image;
+mod connection;
 mod container;
+pub mod image;
 mod protocol;
 mod record;
+mod service;
 pub mod shim;
 mod sys;
+
+pub use service::{ImageRoot, Images, Options, Runtime, sweep};

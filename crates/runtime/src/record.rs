@@ -7,6 +7,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use crate::cgroup::Cgroups;
 use cri::{ContainerStatus, Nanos, SandboxConfig, SandboxId, SandboxState};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -32,9 +33,19 @@ pub(crate) struct SandboxRecord {
     pub(crate) ips: Vec<std::net::IpAddr>,
     /// Socket of its shim.
     pub(crate) socket: PathBuf,
+    /// The machine's cgroups.
+    pub(crate) cgroups: Cgroups,
+    /// The cgroup that pods' cgroups are made in.
+    pub(crate) cgroup_parent: String,
 }
 
 impl SandboxRecord {
+    /// Returns the name of the pod's cgroup, after `pod`. A pod may have two sandboxes for a moment, the old
+    /// and the new one, and killing all of one must not reach the other.
+    pub(crate) fn cgroup_name(&self) -> String {
+        format!("{}-{}", self.config.metadata.uid, self.id.0.get(..8).unwrap_or_default())
+    }
+
     pub(crate) fn load(dir: &Path) -> io::Result<Self> {
         read_json(&dir.join(SANDBOX_FILE))
     }

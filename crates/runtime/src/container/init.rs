@@ -17,13 +17,14 @@ use rustix::{
 
 use super::{
     ContainerSpec,
+    group::Group,
     mounts::{ImageVolumes, mount_all},
     process::{Process, Streams, become_program, create_working_directory, settle_descriptors},
     resolve::open_in,
     rootfs::{Root, clone_tree, mount_overlay},
     user::{Identity, identify},
 };
-use crate::{cgroups, sys};
+use crate::sys;
 
 /// First byte of a message from the child: it is ready; the rest is its [`Identity`] as JSON.
 pub(crate) const READY: u8 = b'R';
@@ -46,7 +47,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) sandbox_dir: &'a Path,
     /// The container's own directory: `upper`, `work`, `rootfs`, `volumes`.
     pub(crate) dir: &'a Path,
-    pub(crate) cgroup: &'a cgroups::Group,
+    pub(crate) cgroup: &'a Group,
     /// `None`: a terminal is made.
     pub(crate) streams: Option<Streams>,
 }
@@ -77,6 +78,7 @@ struct Terminal {
 fn prepare(setup: &Setup<'_>) -> Result<(Identity, Option<Terminal>), Failure> {
     let failed = |message: String| (FAILED, format!("{START_PREFIX}{message}"));
     setup.cgroup.join().map_err(|e| failed(format!("join cgroup: {e}")))?;
+    setup.cgroup.enter_namespace().map_err(|e| failed(format!("cgroup namespace: {e}")))?;
     rustix::process::umask(Mode::empty());
     // Fails only for a process group leader, which a new process is not.
     rustix::process::setsid().map_err(|e| failed(format!("setsid: {e}")))?;
@@ -169,12 +171,7 @@ pub(crate) fn set_oom_score(score: i32) -> io::Result<()> {
 
 enum Never {}
 
-fn launch(
-    setup: &Setup<'_>,
-    identity: &Identity,
-    terminal: Option<Terminal>,
-    channel: OwnedFd,
-) -> Result<Never, ()> {
+fn launch(setup: &Setup<'_>, identity: &Identity, terminal: Option<Terminal>, channel: OwnedFd) -> Result<Never, ()> {
     let ready = serde_json::to_string(identity).map_err(drop)?;
     send_ready(channel.as_fd(), &ready, terminal.as_ref().map(|terminal| terminal.master.as_fd())).map_err(drop)?;
     wait_for_go(channel.as_fd())?;

@@ -4,6 +4,7 @@
 //! that it is ready, waits for the word, and executes the program.
 
 pub(crate) mod caps;
+pub(crate) mod group;
 pub(crate) mod init;
 pub(crate) mod mounts;
 pub(crate) mod process;

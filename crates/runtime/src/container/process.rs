@@ -43,15 +43,16 @@ pub(crate) fn settle_descriptors(streams: &Streams, channel: OwnedFd) -> rustix:
     // Out of the way of the numbers that are about to be replaced.
     let high = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, 10);
     let (stdin, stdout, stderr) = (high(&streams.stdin)?, high(&streams.stdout)?, high(&streams.stderr)?);
-    let channel = high(&channel)?;
+    let moved = high(&channel)?;
     rustix::stdio::dup2_stdin(&stdin)?;
     rustix::stdio::dup2_stdout(&stdout)?;
     rustix::stdio::dup2_stderr(&stderr)?;
-    let channel = sys::move_descriptor(channel.as_fd(), CHANNEL)
+    let fixed = sys::move_descriptor(moved.as_fd(), CHANNEL)
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    std::mem::forget((stdin, stdout, stderr));
+    // Closed by number, not by their owners.
+    std::mem::forget((stdin, stdout, stderr, moved, channel));
     sys::close_from(CHANNEL.unsigned_abs() + 1);
-    Ok(channel)
+    Ok(fixed)
 }
 
 /// Takes the user, the capabilities and the filter, and executes the program. Returns only on failure.
@@ -145,9 +146,10 @@ fn c_strings(strings: &[String]) -> Result<Vec<CString>, String> {
 fn refuse_own_binary(program: &CString) -> Result<(), String> {
     let open = |path: &CString| rustix::fs::open(path.as_c_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let (Ok(program), Ok(own)) = (open(program), open(&c"/proc/self/exe".to_owned())) else { return Ok(()) };
-    let same = rustix::fs::fstat(&program).ok().zip(rustix::fs::fstat(&own).ok()).is_some_and(|(a, b)| {
-        (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
-    });
+    let same = rustix::fs::fstat(&program)
+        .ok()
+        .zip(rustix::fs::fstat(&own).ok())
+        .is_some_and(|(a, b)| (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino));
     if same { Err("exec: the container runtime itself cannot be executed".into()) } else { Ok(()) }
 }
 

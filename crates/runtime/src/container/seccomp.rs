@@ -5,8 +5,8 @@
 
 use rustix::thread::CapabilitySet;
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
-    sock_filter,
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch, sock_filter,
 };
 
 /// Errno of refused calls, as elsewhere.
@@ -19,13 +19,9 @@ const REFUSED: u32 = libc::EPERM.unsigned_abs();
 pub(crate) fn runtime_default(capabilities: CapabilitySet) -> Result<BpfProgram, String> {
     let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(|error| format!("seccomp: {error}"))?;
     let allowed = rules(capabilities).map_err(|error| format!("seccomp: {error}"))?;
-    let filter = SeccompFilter::new(
-        allowed.into_iter().collect(),
-        SeccompAction::Errno(REFUSED),
-        SeccompAction::Allow,
-        arch,
-    )
-    .map_err(|error| format!("seccomp: {error}"))?;
+    let filter =
+        SeccompFilter::new(allowed.into_iter().collect(), SeccompAction::Errno(REFUSED), SeccompAction::Allow, arch)
+            .map_err(|error| format!("seccomp: {error}"))?;
     let program: BpfProgram = filter.try_into().map_err(|error| format!("seccomp: {error}"))?;
     Ok(not_implemented_first(capabilities).into_iter().chain(program).collect())
 }
@@ -62,7 +58,8 @@ const NEWEST: u32 = 462;
 type Rules = Vec<(i64, Vec<SeccompRule>)>;
 
 fn rules(capabilities: CapabilitySet) -> Result<Rules, seccompiler::BackendError> {
-    let mut rules: Rules = ALWAYS.iter().chain(UNNAMED).chain(ALWAYS_OF_MACHINE).map(|&call| (call, Vec::new())).collect();
+    let mut rules: Rules =
+        ALWAYS.iter().chain(UNNAMED).chain(ALWAYS_OF_MACHINE).map(|&call| (call, Vec::new())).collect();
     for (capability, calls) in WITH_CAPABILITY {
         if capabilities.contains(*capability) {
             rules.extend(calls.iter().map(|&call| (call, Vec::new())));
@@ -188,10 +185,7 @@ const WITH_CAPABILITY: &[(CapabilitySet, &[i64])] = &[
     (CapabilitySet::SYS_CHROOT, calls![SYS_chroot]),
     (CapabilitySet::SYS_MODULE, calls![SYS_delete_module SYS_finit_module SYS_init_module]),
     (CapabilitySet::SYS_PACCT, calls![SYS_acct]),
-    (
-        CapabilitySet::SYS_PTRACE,
-        calls![SYS_kcmp SYS_pidfd_getfd SYS_process_madvise],
-    ),
+    (CapabilitySet::SYS_PTRACE, calls![SYS_kcmp SYS_pidfd_getfd SYS_process_madvise]),
     (CapabilitySet::SYS_RAWIO, PORTS),
     (CapabilitySet::SYS_TIME, calls![SYS_settimeofday SYS_clock_settime]),
     (CapabilitySet::SYS_TTY_CONFIG, calls![SYS_vhangup]),

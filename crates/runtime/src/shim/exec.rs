@@ -102,7 +102,7 @@ impl Server {
         let (err, stderr) = output_pipe().map_err(internal)?;
         let streams = Streams { stdin: null().map_err(internal)?, stdout, stderr };
         let (ours, theirs) = channel().map_err(internal)?;
-        let pid = match clone_into(Some(running), self.own_pids.as_fd(), 0) {
+        let pid = match clone_into(Some(running), self.own_pids.as_fd(), 0, container.group.directory()) {
             Ok(Cloned::Parent(pid, _)) => pid,
             Ok(Cloned::Child) => {
                 drop(ours);
@@ -179,13 +179,7 @@ impl Server {
 }
 
 /// Runs in the child: joins the container and becomes the command.
-fn run(
-    container: &Container,
-    running: BorrowedFd<'_>,
-    request: &ExecRequest,
-    streams: Streams,
-    channel: OwnedFd,
-) -> ! {
+fn run(container: &Container, running: BorrowedFd<'_>, request: &ExecRequest, streams: Streams, channel: OwnedFd) -> ! {
     let fail = |channel: BorrowedFd<'_>, message: String| -> ! {
         say(channel, FAILED, &format!("{EXEC_PREFIX}{message}"));
         sys::exit_now(1)

@@ -188,11 +188,10 @@ mod tests {
     fn a_long_line_is_cut_into_partial_entries() {
         let lines = written(&[&[b'x'; 40_000], b"\n"]);
         let sizes: Vec<_> = lines.iter().map(|line| line.split_once("stdout ").unwrap().1.split_at(2)).collect();
-        assert_eq!(sizes.iter().map(|(tag, text)| (*tag, text.len())).collect::<Vec<_>>(), [
-            ("P ", 16_384),
-            ("P ", 16_384),
-            ("F ", 7_232)
-        ]);
+        assert_eq!(
+            sizes.iter().map(|(tag, text)| (*tag, text.len())).collect::<Vec<_>>(),
+            [("P ", 16_384), ("P ", 16_384), ("F ", 7_232)]
+        );
     }
 
     #[test]

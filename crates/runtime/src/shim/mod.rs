@@ -18,6 +18,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+pub(crate) use setup::LOCK_FILE;
 
 /// First argument that makes the binary a shim.
 pub const ARGUMENT: &str = "shim";

@@ -127,10 +127,7 @@ impl Server {
 
     fn wait(&self) -> Vec<Token> {
         let mut tokens = vec![Token::Signals, Token::Listener];
-        let mut fds = vec![
-            PollFd::new(&self.signals, PollFlags::IN),
-            PollFd::new(&self.listener, PollFlags::IN),
-        ];
+        let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN), PollFd::new(&self.listener, PollFlags::IN)];
         for (&key, client) in &self.clients {
             let out = if client.unsent.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
             tokens.push(Token::Client(key));

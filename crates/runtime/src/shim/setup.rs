@@ -189,4 +189,3 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
-

@@ -21,9 +21,10 @@ use super::{
     server::{CHUNK, Piece, Server, Waiter, read_piece},
 };
 use crate::{
-    cgroups::Group,
+    cgroup::{self, PodCgroup},
     container::{
         ContainerSpec,
+        group::Group,
         init::{self, FAILED, GO, MAX_MESSAGE, READY, REFUSED, Setup},
         process::Streams,
         user::Identity,
@@ -140,7 +141,7 @@ impl Server {
         let status = self.initial_status(&spec);
         let log = LogFile::open(&status.log_path).map_err(|e| internal("log file", e))?;
         record::save_container(&self.dir, &status, Durability::Process).map_err(|e| internal("record", e))?;
-        let group = self.create_group(&spec).map_err(|e| internal("cgroup", e))?;
+        let group = self.create_group(&spec).map_err(|e| Refusal::Internal(format!("create container: {e}")))?;
         let (streams, outputs, stdin) = make_streams(&spec).map_err(|e| internal("pipes", e))?;
         let (ours, theirs) = channel().map_err(|e| internal("channel", e))?;
         let mut namespaces = libc::CLONE_NEWNS;
@@ -148,7 +149,8 @@ impl Server {
             namespaces |= libc::CLONE_NEWPID;
         }
         let pod_pids = self.pod_pids.as_ref().map(|pids| pids.pidfd.as_fd());
-        let cloned = clone_into(pod_pids, self.own_pids.as_fd(), namespaces).map_err(|e| internal("clone", e))?;
+        let cloned = clone_into(pod_pids, self.own_pids.as_fd(), namespaces, group.directory())
+            .map_err(|e| internal("clone", e))?;
         let (pid, pidfd) = match cloned {
             Cloned::Parent(pid, pidfd) => (pid, pidfd),
             Cloned::Child => {
@@ -207,8 +209,9 @@ impl Server {
         }
     }
 
-    fn create_group(&self, _spec: &ContainerSpec) -> io::Result<Group> {
-        Ok(Group::default())
+    fn create_group(&self, spec: &ContainerSpec) -> cgroup::Result<Group> {
+        let pod = PodCgroup::open(&self.record.cgroups, &self.record.cgroup_parent, &self.record.cgroup_name())?;
+        Group::create(&pod, &spec.id.0, &spec.config.resources, spec.config.security.privileged)
     }
 
     /// Lets a created container go on; answered when its program was executed, or was not.
@@ -470,7 +473,7 @@ impl Server {
         }
         let waiters = std::mem::take(&mut container.remove_waiters);
         container.group.kill_all();
-        container.group.remove();
+        let _ = container.group.remove();
         // The record goes first: a directory without one is litter to whoever finds it.
         let _ = fs::remove_file(record::container_file(&self.dir, &container.status.id));
         self.tell(key, Change::Removed);
@@ -496,7 +499,7 @@ impl Server {
         {
             for container in self.containers.values() {
                 container.group.kill_all();
-                container.group.remove();
+                let _ = container.group.remove();
             }
             self.finish(waiter);
         }
@@ -546,10 +549,11 @@ pub(super) fn clone_into(
     pids: Option<BorrowedFd<'_>>,
     own_pids: BorrowedFd<'_>,
     namespaces: libc::c_int,
+    cgroup: Option<BorrowedFd<'_>>,
 ) -> io::Result<Cloned> {
-    let Some(pids) = pids else { return sys::clone_process(namespaces, None) };
+    let Some(pids) = pids else { return sys::clone_process(namespaces, cgroup) };
     rustix::thread::move_into_thread_name_spaces(pids, ThreadNameSpaceType::PROCESS_ID)?;
-    let cloned = sys::clone_process(namespaces, None);
+    let cloned = sys::clone_process(namespaces, cgroup);
     if !matches!(cloned, Ok(Cloned::Child)) {
         let back = rustix::thread::move_into_link_name_space(own_pids, None);
         if back.is_err() {
@@ -607,12 +611,11 @@ pub(super) fn receive(channel: BorrowedFd<'_>) -> Result<Option<Received>, ()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-    let received =
-        match rustix::net::recvmsg(channel, &mut [io::IoSliceMut::new(&mut bytes)], &mut ancillary, flags) {
-            Ok(received) if received.bytes > 0 => received,
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(None),
-            _ => return Err(()),
-        };
+    let received = match rustix::net::recvmsg(channel, &mut [io::IoSliceMut::new(&mut bytes)], &mut ancillary, flags) {
+        Ok(received) if received.bytes > 0 => received,
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(None),
+        _ => return Err(()),
+    };
     let fds = ancillary.drain().filter_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
         _ => None,

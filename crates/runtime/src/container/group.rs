@@ -1,0 +1,107 @@
+//! A container's cgroup, as the shim and its children use it.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
+};
+
+use cri::Resources;
+use rustix::{mount::MountAttrFlags, thread::UnshareFlags};
+
+use super::{
+    resolve::open_in,
+    rootfs::{INERT, Root, clone_tree, new_file_system},
+};
+use crate::{
+    cgroup::{self, ContainerCgroup, ContainerView, DeviceRule, PodCgroup, V1Mount},
+    sys,
+};
+
+/// Where containers expect it.
+const MOUNT_POINT: &str = "/sys/fs/cgroup";
+
+/// The cgroup of one container.
+#[derive(Debug)]
+pub(crate) struct Group {
+    cgroup: ContainerCgroup,
+    /// For being born into it, where that is possible.
+    directory: Option<OwnedFd>,
+}
+
+impl Group {
+    /// Makes the cgroup with its limits.
+    pub(crate) fn create(pod: &PodCgroup, id: &str, resources: &Resources, privileged: bool) -> cgroup::Result<Self> {
+        let cgroup = ContainerCgroup::create(pod, id, resources)?;
+        if !privileged {
+            cgroup.restrict_devices(&DeviceRule::STANDARD)?;
+        }
+        let directory = cgroup.directory()?;
+        Ok(Self { cgroup, directory })
+    }
+
+    /// Returns what a child is to be cloned into.
+    pub(crate) fn directory(&self) -> Option<BorrowedFd<'_>> {
+        self.directory.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Moves the calling process in, unless it was born here.
+    pub(crate) fn join(&self) -> cgroup::Result<()> {
+        // The kernel takes 0 for the writer itself, whatever its number in this PID namespace.
+        if self.directory.is_some() { Ok(()) } else { self.cgroup.add_process(0) }
+    }
+
+    /// Leaves the host's view of the hierarchy for one that begins here, where there is one hierarchy.
+    pub(crate) fn enter_namespace(&self) -> io::Result<()> {
+        match self.cgroup.container_view() {
+            ContainerView::V2 => sys::unshare(UnshareFlags::NEWCGROUP),
+            ContainerView::V1(_) => Ok(()),
+        }
+    }
+
+    /// Shows the container its own part of the hierarchy.
+    pub(crate) fn mount_in(&self, root: &Root, read_only: bool) -> Result<(), String> {
+        let read_only = if read_only { MountAttrFlags::MOUNT_ATTR_RDONLY } else { MountAttrFlags::empty() };
+        match self.cgroup.container_view() {
+            ContainerView::V2 => {
+                let mount = new_file_system("cgroup2", &[], INERT | read_only);
+                root.attach_dir(&mount.map_err(|e| format!("mount cgroup2: {e}"))?, MOUNT_POINT)
+            }
+            ContainerView::V1(mounts) => mount_v1(root, &mounts, read_only),
+        }
+    }
+
+    /// Returns how often the kernel killed a process of the group for want of memory.
+    pub(crate) fn oom_kills(&self) -> u64 {
+        self.cgroup.oom_kills().unwrap_or(0)
+    }
+
+    /// Kills every process of the group.
+    pub(crate) fn kill_all(&self) {
+        // What survives keeps the group from being removed; that is told then.
+        let _ = self.cgroup.kill_all();
+    }
+
+    /// Removes the group.
+    pub(crate) fn remove(&self) -> cgroup::Result<()> {
+        self.cgroup.remove()
+    }
+}
+
+fn mount_v1(root: &Root, mounts: &[V1Mount], read_only: MountAttrFlags) -> Result<(), String> {
+    let failed = |error: io::Error| format!("mount cgroups: {error}");
+    let base = new_file_system("tmpfs", &[("mode", "755")], INERT).map_err(failed)?;
+    root.attach_dir(&base, MOUNT_POINT)?;
+    for mount in mounts {
+        let tree = clone_tree(&mount.source, false).map_err(failed)?;
+        sys::set_mount_attributes(tree.as_fd(), false, u64::from((INERT | read_only).bits()), libc::MS_PRIVATE)
+            .map_err(failed)?;
+        root.attach_dir(&tree, &format!("{MOUNT_POINT}/{}", mount.name))?;
+        let top = open_in(root.fd(), Path::new(MOUNT_POINT), rustix::fs::OFlags::PATH);
+        let top = top.map_err(|e| failed(e.into()))?;
+        for link in &mount.links {
+            rustix::fs::symlinkat(&mount.name, &top, link).map_err(|e| failed(e.into()))?;
+        }
+    }
+    sys::set_mount_attributes(base.as_fd(), false, u64::from(read_only.bits()), 0).map_err(failed)
+}

@@ -1,0 +1,302 @@
+//! The runtime as the node agent sees it.
+
+mod container;
+mod etc_files;
+mod image_config;
+mod sandbox;
+mod sweep;
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use cri::{
+    ContainerConfig, ContainerFilter, ContainerId, ContainerStatus, Error, ExecOutput, ExecRequest, ImageAuth,
+    ImageInfo, ImageService, ObjectKind, Result, RuntimeEvent, RuntimeService, SandboxConfig, SandboxId, SandboxStatus,
+};
+use sandbox::Sandbox;
+pub use sweep::sweep;
+use tokio::sync::broadcast;
+
+use crate::{
+    cgroup::Cgroups,
+    record::{self, SandboxRecord},
+};
+
+/// Events kept for a subscriber that lags: a few for each container of a full node.
+const MAX_EVENTS: usize = 4096;
+
+/// What a container takes from an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageRoot {
+    /// Unpacked layers, the topmost first.
+    pub layers: Vec<PathBuf>,
+    /// Defaults of its containers.
+    pub info: ImageInfo,
+}
+
+/// Where images come from: the image store, or what a test puts in its place.
+pub trait Images: ImageService {
+    /// Returns an image's layers and keeps them until [`Images::release`], even if the image is removed.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no such image.
+    fn lease(&self, image_id: &str, owner: &str) -> Result<ImageRoot>;
+
+    /// Ends a lease; one that is not there is no error.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the store cannot be changed.
+    fn release(&self, owner: &str) -> Result<()>;
+}
+
+/// What a runtime works with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Persistent data of this instance: sandboxes and what their containers write.
+    pub state_dir: PathBuf,
+    /// Sockets; short-lived, best on a tmpfs.
+    pub run_dir: PathBuf,
+    /// The cgroup that pods' cgroups are made in, relative to the mount points: `/podrig`.
+    pub cgroup_parent: String,
+    /// The binary whose `shim` command runs [`crate::shim::main`].
+    pub shim_exe: PathBuf,
+}
+
+impl Options {
+    /// Returns options with this binary as the shim's.
+    pub fn new(state_dir: impl Into<PathBuf>, run_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            state_dir: state_dir.into(),
+            run_dir: run_dir.into(),
+            cgroup_parent: "/podrig".into(),
+            shim_exe: "/proc/self/exe".into(),
+        }
+    }
+
+    fn sandboxes_dir(&self) -> PathBuf {
+        self.state_dir.join("sandboxes")
+    }
+}
+
+/// The embedded runtime. Clones share it.
+#[derive(Debug)]
+pub struct Runtime<I> {
+    inner: Arc<Inner<I>>,
+}
+
+impl<I> Clone for Runtime<I> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+#[derive(Debug)]
+struct Inner<I> {
+    options: Options,
+    images: I,
+    cgroups: Cgroups,
+    sandboxes: Mutex<BTreeMap<SandboxId, Arc<Sandbox>>>,
+    events: broadcast::Sender<RuntimeEvent>,
+}
+
+impl<I: Images> Runtime<I> {
+    /// Opens the instance in the options' directories and takes over what an earlier agent left running.
+    ///
+    /// Flow: every complete sandbox is listed again, connected to its shim if that lives, else with what its
+    /// records tell; a half-made one, which nobody has heard of, is removed.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when a directory cannot be used or there are no cgroups.
+    pub async fn open(options: Options, images: I) -> Result<Self> {
+        let cgroups = Cgroups::detect().map_err(|e| internal("find cgroups", &e))?;
+        for dir in [&options.sandboxes_dir(), &options.run_dir] {
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+            made.map_err(|e| internal(&format!("create {}", dir.display()), &e))?;
+        }
+        let (events, _) = broadcast::channel(MAX_EVENTS);
+        let inner = Inner { options, images, cgroups, sandboxes: Mutex::default(), events };
+        let runtime = Self { inner: Arc::new(inner) };
+        runtime.adopt_all().await?;
+        Ok(runtime)
+    }
+
+    /// Returns the image store.
+    pub fn images(&self) -> &I {
+        &self.inner.images
+    }
+
+    async fn adopt_all(&self) -> Result<()> {
+        let root = self.inner.options.sandboxes_dir();
+        let entries = fs::read_dir(&root).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        for entry in entries.map_err(|e| internal(&format!("list {}", root.display()), &e))? {
+            let dir = entry.path();
+            match SandboxRecord::load(&dir) {
+                Ok(record) if record.complete => {
+                    let sandbox = Sandbox::adopt(dir, record, self.inner.events.clone()).await;
+                    self.lock().insert(sandbox.id().clone(), sandbox);
+                }
+                Ok(_) | Err(_) => {
+                    if let Err(error) = sweep::remove_sandbox(&self.inner.cgroups, &dir) {
+                        tracing::warn!(dir = %dir.display(), %error, "half-made sandbox not removed");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<SandboxId, Arc<Sandbox>>> {
+        // The map is consistent between any two of its operations.
+        self.inner.sandboxes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, id: &SandboxId) -> Option<Arc<Sandbox>> {
+        self.lock().get(id).cloned()
+    }
+
+    fn sandbox(&self, id: &SandboxId) -> Result<Arc<Sandbox>> {
+        self.find(id).ok_or_else(|| Error::NotFound { kind: ObjectKind::Sandbox, id: id.0.clone() })
+    }
+
+    fn all(&self) -> Vec<Arc<Sandbox>> {
+        self.lock().values().cloned().collect()
+    }
+
+    fn find_container(&self, id: &ContainerId) -> Option<Arc<Sandbox>> {
+        self.all().into_iter().find(|sandbox| sandbox.status_of(id).is_some())
+    }
+
+    fn container(&self, id: &ContainerId) -> Result<Arc<Sandbox>> {
+        self.find_container(id).ok_or_else(|| Error::NotFound { kind: ObjectKind::Container, id: id.0.clone() })
+    }
+}
+
+impl<I: Images> RuntimeService for Runtime<I> {
+    async fn run_sandbox(&self, config: SandboxConfig) -> Result<SandboxStatus> {
+        let sandbox = Sandbox::run(&self.inner.options, &self.inner.cgroups, config, self.inner.events.clone()).await?;
+        let status = sandbox.status();
+        self.lock().insert(sandbox.id().clone(), sandbox);
+        Ok(status)
+    }
+
+    async fn stop_sandbox(&self, id: &SandboxId) -> Result<()> {
+        match self.find(id) {
+            Some(sandbox) => sandbox.stop().await,
+            None => Ok(()),
+        }
+    }
+
+    async fn remove_sandbox(&self, id: &SandboxId) -> Result<()> {
+        let Some(sandbox) = self.find(id) else { return Ok(()) };
+        sandbox.stop().await?;
+        for container in sandbox.containers() {
+            self.inner.images.release(&container.id.0)?;
+        }
+        sandbox.remove().await?;
+        self.lock().remove(id);
+        Ok(())
+    }
+
+    async fn list_sandboxes(&self) -> Result<Vec<SandboxStatus>> {
+        Ok(self.all().iter().map(|sandbox| sandbox.status()).collect())
+    }
+
+    async fn create_container(&self, sandbox: &SandboxId, config: ContainerConfig) -> Result<ContainerId> {
+        let sandbox = self.sandbox(sandbox)?;
+        let id = ContainerId(record::random_id().map_err(|e| internal("make an id", &e))?);
+        let spec = image_config::resolve(&self.inner.images, sandbox.config(), id.clone(), config)?;
+        match sandbox.create(spec).await {
+            Ok(()) => Ok(id),
+            Err(error) => {
+                // The error that matters is the first one.
+                let _ = self.inner.images.release(&id.0);
+                Err(error)
+            }
+        }
+    }
+
+    async fn start_container(&self, id: &ContainerId) -> Result<ContainerStatus> {
+        self.container(id)?.start(id).await
+    }
+
+    async fn stop_container(&self, id: &ContainerId, grace: Duration) -> Result<()> {
+        match self.find_container(id) {
+            Some(sandbox) => sandbox.stop_container(id, grace).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn remove_container(&self, id: &ContainerId) -> Result<()> {
+        if let Some(sandbox) = self.find_container(id) {
+            sandbox.remove_container(id).await?;
+        }
+        self.inner.images.release(&id.0)
+    }
+
+    async fn container_status(&self, id: &ContainerId) -> Result<ContainerStatus> {
+        let status = self.find_container(id).and_then(|sandbox| sandbox.status_of(id));
+        status.ok_or_else(|| Error::NotFound { kind: ObjectKind::Container, id: id.0.clone() })
+    }
+
+    async fn list_containers(&self, filter: ContainerFilter) -> Result<Vec<ContainerStatus>> {
+        let wanted = |sandbox: &Arc<Sandbox>| {
+            filter.sandbox.as_ref().is_none_or(|id| id == sandbox.id())
+                && filter.pod_uid.as_ref().is_none_or(|uid| *uid == sandbox.config().metadata.uid)
+        };
+        Ok(self.all().iter().filter(|sandbox| wanted(sandbox)).flat_map(|sandbox| sandbox.containers()).collect())
+    }
+
+    async fn exec_sync(&self, id: &ContainerId, request: ExecRequest) -> Result<ExecOutput> {
+        if request.command.is_empty() {
+            return Err(Error::InvalidArgument { message: "the command is empty".into() });
+        }
+        self.container(id)?.exec(id, request).await
+    }
+
+    fn events(&self) -> broadcast::Receiver<RuntimeEvent> {
+        self.inner.events.subscribe()
+    }
+}
+
+impl<I: Images> ImageService for Runtime<I> {
+    async fn image_status(&self, image: &str) -> Result<Option<ImageInfo>> {
+        self.inner.images.image_status(image).await
+    }
+
+    async fn pull_image(&self, image: &str, auth: Vec<ImageAuth>) -> Result<ImageInfo> {
+        self.inner.images.pull_image(image, auth).await
+    }
+
+    async fn list_images(&self) -> Result<Vec<ImageInfo>> {
+        self.inner.images.list_images().await
+    }
+
+    async fn remove_image(&self, image: &str) -> Result<()> {
+        self.inner.images.remove_image(image).await
+    }
+}
+
+/// Makes the error for something that the runtime depends on.
+fn internal(doing: &str, error: &dyn std::error::Error) -> Error {
+    let mut message = format!("{doing}: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        message += &format!(": {cause}");
+        source = cause.source();
+    }
+    Error::Internal { message }
+}
+
+/// Removes a directory with all its content; a missing one is no error.
+fn remove_dir(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
