@@ -25,6 +25,7 @@ use tokio::sync::broadcast;
 
 use crate::{
     cgroup::Cgroups,
+    image::Store,
     record::{self, SandboxRecord},
 };
 
@@ -41,7 +42,7 @@ pub struct ImageRoot {
 }
 
 /// Where images come from: the image store, or what a test puts in its place.
-pub trait Images: ImageService {
+pub trait Images: Send + Sync + 'static {
     /// Returns an image's layers and keeps them until [`Images::release`], even if the image is removed.
     ///
     /// # Errors
@@ -53,6 +54,17 @@ pub trait Images: ImageService {
     /// # Errors
     /// [`Error::Internal`] when the store cannot be changed.
     fn release(&self, owner: &str) -> Result<()>;
+}
+
+impl Images for Store {
+    fn lease(&self, image_id: &str, owner: &str) -> Result<ImageRoot> {
+        let root = Self::lease(self, image_id, owner)?;
+        Ok(ImageRoot { layers: root.layers, info: root.info })
+    }
+
+    fn release(&self, owner: &str) -> Result<()> {
+        Self::release(self, owner)
+    }
 }
 
 /// What a runtime works with.
@@ -86,7 +98,7 @@ impl Options {
 
 /// The embedded runtime. Clones share it.
 #[derive(Debug)]
-pub struct Runtime<I> {
+pub struct Runtime<I = Store> {
     inner: Arc<Inner<I>>,
 }
 
@@ -264,7 +276,7 @@ impl<I: Images> RuntimeService for Runtime<I> {
     }
 }
 
-impl<I: Images> ImageService for Runtime<I> {
+impl<I: Images + ImageService> ImageService for Runtime<I> {
     async fn image_status(&self, image: &str) -> Result<Option<ImageInfo>> {
         self.inner.images.image_status(image).await
     }
