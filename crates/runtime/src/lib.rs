@@ -11,3 +11,4 @@ pub mod shim;
 mod sys;
 
 pub use service::{ImageRoot, Images, Options, Runtime, sweep};
+pub mod net;

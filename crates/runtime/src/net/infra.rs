@@ -1,0 +1,145 @@
+//! What the machine needs for pods to have a network: bridges, forwarding, NAT. Built on first need, taken down
+//! after the last lease, both under the lock of the run directory.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use super::{Error, NetworkOptions, Result, lease::Locked, lease::State, link, link::Link, link::Links, nat, subnet};
+
+/// Forwards packets between interfaces; pods reach nothing beyond the machine, or beyond their bridge, without it.
+const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
+
+/// MTU of Ethernet, for machines without a default route.
+const DEFAULT_MTU: u32 = 1500;
+
+/// Reads the state of the network, or begins a new one.
+pub(super) fn load_or_plan(locked: &Locked<'_>, links: &mut Links, options: &NetworkOptions) -> Result<State> {
+    if let Some(state) = locked.state()? {
+        return match options.subnet {
+            Some(asked) if asked != state.subnet => Err(Error::OtherSubnet { used: state.subnet, asked }),
+            Some(_) | None => Ok(state),
+        };
+    }
+    let (used, uplinks) = links.used_subnets()?;
+    let subnet = match options.subnet {
+        Some(subnet) => subnet,
+        None => subnet::choose(&used).ok_or_else(|| Error::InvalidOption {
+            reason: "every subnet that could be the pod network is in use; name one".to_owned(),
+        })?,
+    };
+    let mtu = match options.mtu {
+        Some(mtu) => mtu,
+        None => uplink_mtu(&links.links()?, &uplinks),
+    };
+    let state =
+        State { generation: generation(), subnet, mtu, bridges: BTreeMap::new(), sysctls: BTreeMap::new(), nat: None };
+    locked.set_state(&state)?;
+    Ok(state)
+}
+
+/// Completes what is missing for pods on bridge number `index`, and returns that bridge.
+pub(super) fn ensure(
+    locked: &Locked<'_>,
+    links: &mut Links,
+    state: &mut State,
+    options: &NetworkOptions,
+    index: u32,
+) -> Result<Link> {
+    if state.nat.is_none() {
+        set_sysctl(locked, state, Path::new(FORWARD), "1")?;
+        state.nat = Some(install_nat(&options.bridge, state));
+        locked.set_state(state)?;
+    }
+    let name = format!("{}{index}", options.bridge);
+    if let Some(bridge) =
+        link::find_bridge(&links.links()?, &name)?.filter(|_| state.bridges.get(&index) == Some(&true))
+    {
+        return Ok(bridge);
+    }
+    state.bridges.insert(index, false);
+    locked.set_state(state)?;
+    let bridge = build_bridge(links, state, &name, index)?;
+    state.bridges.insert(index, true);
+    locked.set_state(state)?;
+    Ok(bridge)
+}
+
+fn build_bridge(links: &mut Links, state: &State, name: &str, index: u32) -> Result<Link> {
+    let part = state.subnet.part(index);
+    links.apply(vec![link::create_bridge(name, state.mtu)])?;
+    let bridge = link::find_bridge(&links.links()?, name)?.ok_or_else(|| Error::Netlink {
+        action: format!("find bridge {name}"),
+        source: io::ErrorKind::NotFound.into(),
+    })?;
+    links.apply(vec![link::add_address(bridge.index, part.gateway(), part), link::set_up(bridge.index)])?;
+    if state.nat == Some(true) {
+        // Lets 127.0.0.1:hostPort on the host lead to a pod; goes with the bridge. See the guard in `nat`.
+        write_sysctl(&PathBuf::from(format!("/proc/sys/net/ipv4/conf/{name}/route_localnet")), "1")?;
+    }
+    Ok(bridge)
+}
+
+/// Undoes everything. Veths that still wait for the end of their namespace do not hinder.
+pub(super) fn tear_down(locked: &Locked<'_>, links: &mut Links, options: &NetworkOptions) -> Result<()> {
+    let Some(state) = locked.state()? else { return Ok(()) };
+    let present = links.links()?;
+    for index in state.bridges.keys() {
+        let name = format!("{}{index}", options.bridge);
+        if let Some(bridge) = link::find_bridge(&present, &name)? {
+            links.apply(vec![link::delete_link(&bridge)])?;
+        }
+    }
+    if state.nat != Some(false)
+        && let Err(error) = nat::uninstall(&options.bridge)
+    {
+        match state.nat {
+            None => tracing::debug!(%error, "no NAT rules to remove"),
+            Some(_) => return Err(error),
+        }
+    }
+    for (path, value) in &state.sysctls {
+        write_sysctl(path, value)?;
+    }
+    locked.remove_state()
+}
+
+/// Pods work among themselves and with the host without NAT, so that its absence is reported once.
+fn install_nat(table: &str, state: &State) -> bool {
+    match nat::install(table, state.subnet) {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(%error, "pods can't reach beyond this machine: no nftables NAT");
+            false
+        }
+    }
+}
+
+/// Remembers the value of a kernel parameter, durably, before changing it.
+fn set_sysctl(locked: &Locked<'_>, state: &mut State, path: &Path, value: &str) -> Result<()> {
+    let old = fs::read_to_string(path).map_err(|source| Error::Io { action: "read", path: path.to_owned(), source })?;
+    if old.trim() == value {
+        return Ok(());
+    }
+    state.sysctls.insert(path.to_owned(), old.trim().to_owned());
+    locked.set_state(state)?;
+    write_sysctl(path, value)
+}
+
+fn write_sysctl(path: &Path, value: &str) -> Result<()> {
+    fs::write(path, value).map_err(|source| Error::Io { action: "write", path: path.to_owned(), source })
+}
+
+/// The smallest MTU of the interfaces that lead out: what pods send must fit without relying on path MTU discovery.
+fn uplink_mtu(links: &[Link], uplinks: &[u32]) -> u32 {
+    links.iter().filter(|link| uplinks.contains(&link.index)).filter_map(|link| link.mtu).min().unwrap_or(DEFAULT_MTU)
+}
+
+/// A number that differs from that of every earlier life of the network.
+fn generation() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.as_secs().wrapping_mul(1_000_000_000).wrapping_add(now.subsec_nanos().into())
+}
