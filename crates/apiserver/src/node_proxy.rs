@@ -31,8 +31,6 @@ pub struct LogOptions {
     pub previous: bool,
     /// Lines from this time on.
     pub since: Option<Timestamp>,
-    /// Lines of so many last seconds, counted from the time of the request.
-    pub since_seconds: Option<u64>,
     /// Only so many last lines.
     pub tail_lines: Option<u64>,
     /// Each line begins with its time.

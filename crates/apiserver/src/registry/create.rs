@@ -1,5 +1,6 @@
 //! `create`: names, identity, admission, storing.
 
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use apimachinery::decode::Json;
@@ -42,6 +43,7 @@ impl Registry {
         rules::prepare_create(kind, &mut object, namespace, self.now())?;
         admission::create(self, kind, &mut object)?;
         rules::validate_create(kind, &object)?;
+        check_size(&object)?;
         self.insert(kind, object, dry_run)
     }
 
@@ -64,6 +66,7 @@ impl Registry {
         match self.store.commit(&table, &key, Expected::Absent, Change::Put(object)) {
             Ok(object) => {
                 self.after_create(kind, &object);
+                self.after_event_write(kind, &object);
                 Ok(object)
             }
             Err(CommitError::Exists | CommitError::Missing | CommitError::Changed) => {
@@ -75,3 +78,31 @@ impl Registry {
 
 /// How often a taken generated name is replaced (`RetryGenerateName`).
 const MOST_GENERATED_NAMES: usize = 8;
+
+/// Refuses an object that is too large to be stored, as etcd does.
+pub(crate) fn check_size(object: &Value) -> Result<(), ApiError> {
+    let mut counter = Counter(0);
+    // Counting cannot fail.
+    let _ = serde_json::to_writer(&mut counter, object);
+    if counter.0 > MOST_OBJECT_BYTES {
+        return Err(ApiError::plain(413, "RequestEntityTooLarge", "etcdserver: request is too large"));
+    }
+    Ok(())
+}
+
+/// Default of etcd's `--max-request-bytes`.
+const MOST_OBJECT_BYTES: usize = 1_572_864;
+
+/// Counts what is written to it.
+struct Counter(usize);
+
+impl Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.saturating_add(bytes.len());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

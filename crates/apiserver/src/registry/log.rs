@@ -1,6 +1,7 @@
 //! `pods/log`: which container, from which node.
 
 use apimachinery::status::ApiError;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Place, Registry, meta};
@@ -11,7 +12,7 @@ impl Registry {
     /// Opens the log of a pod's container; `None` if no node has the pod yet.
     pub(crate) async fn logs(&self, place: Place<'_>, query: &Query) -> Result<Option<LogStream>, ApiError> {
         let pod = self.get(place)?;
-        let mut options = log_options(query)?;
+        let mut options = log_options(query, self.now())?;
         options.container = choose_container(place.name, pod.value(), query.text("container"))?;
         if pod.value()["spec"]["nodeName"].as_str().unwrap_or_default().is_empty() {
             return Ok(None);
@@ -28,7 +29,7 @@ impl Registry {
     }
 }
 
-fn log_options(query: &Query) -> Result<LogOptions, ApiError> {
+fn log_options(query: &Query, now: Timestamp) -> Result<LogOptions, ApiError> {
     let natural = |key: &str, least: i64| match query.integer(key)? {
         Some(number) if number < least => {
             let text = format!("must be greater than or equal to {least}");
@@ -36,20 +37,20 @@ fn log_options(query: &Query) -> Result<LogOptions, ApiError> {
         }
         number => Ok(number.and_then(|number| u64::try_from(number).ok())),
     };
-    let since = match query.text("sinceTime") {
+    let time = match query.text("sinceTime") {
         Some(text) => Some(apimachinery::time::parse(text).ok_or_else(|| invalid("sinceTime", text, "not a time"))?),
         None => None,
     };
     let seconds = natural("sinceSeconds", 1)?;
-    if since.is_some() && seconds.is_some() {
+    if time.is_some() && seconds.is_some() {
         return Err(invalid("sinceSeconds", "", "at most one of `sinceTime` or `sinceSeconds` may be specified"));
     }
+    let ago = |seconds: u64| meta::later(now, i64::try_from(seconds).unwrap_or(i64::MAX).saturating_neg());
     Ok(LogOptions {
         container: String::new(),
         follow: query.flag("follow").unwrap_or_default(),
         previous: query.flag("previous").unwrap_or_default(),
-        since,
-        since_seconds: seconds,
+        since: time.or_else(|| seconds.map(ago)),
         tail_lines: natural("tailLines", 0)?,
         timestamps: query.flag("timestamps").unwrap_or_default(),
         limit_bytes: natural("limitBytes", 1)?,

@@ -81,5 +81,9 @@ pub(crate) fn mark_deleting(object: &mut Value, at: Timestamp, grace: i64) {
 
 /// `at` plus some seconds, held inside what a time stamp can be.
 pub(crate) fn later(at: Timestamp, seconds: i64) -> Timestamp {
-    at.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+    at.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(if seconds < 0 {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    })
 }

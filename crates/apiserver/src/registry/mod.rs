@@ -6,6 +6,7 @@ pub(crate) mod admission;
 pub(crate) mod binding;
 pub(crate) mod create;
 pub(crate) mod delete;
+pub(crate) mod event_ttl;
 pub(crate) mod eviction;
 pub(crate) mod list;
 pub(crate) mod log;
@@ -36,6 +37,7 @@ pub(crate) struct Registry {
     pub(crate) store: Store,
     clock: Clock,
     node_proxy: RwLock<Option<Arc<dyn NodeProxy>>>,
+    event_writes: event_ttl::EventWrites,
 }
 
 impl fmt::Debug for Registry {
@@ -112,7 +114,7 @@ pub(crate) const MOST_ROUNDS: usize = 256;
 
 impl Registry {
     pub(crate) fn new(store: Store, clock: Clock, node_proxy: Option<Arc<dyn NodeProxy>>) -> Self {
-        Self { store, clock, node_proxy: RwLock::new(node_proxy) }
+        Self { store, clock, node_proxy: RwLock::new(node_proxy), event_writes: event_ttl::EventWrites::default() }
     }
 
     pub(crate) fn now(&self) -> Timestamp {

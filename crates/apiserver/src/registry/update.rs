@@ -8,6 +8,7 @@ use apimachinery::status::ApiError;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::create::check_size;
 use super::{MOST_ROUNDS, Place, Registry, WriteOptions, Written, meta, strategy};
 use crate::rules;
 use crate::store::{Change, CommitError, Expected, Object};
@@ -93,6 +94,7 @@ impl Registry {
             if new == *old.value() {
                 return Ok(written(old));
             }
+            check_size(&new)?;
             if dry_run {
                 return Ok(written(Arc::new(Object::draft(old.shared_key(), new))));
             }
@@ -114,7 +116,9 @@ impl Registry {
             self.after_remove(place.kind, &removed);
             return Ok(removed);
         }
-        self.store.commit(&table, old.key(), expected, Change::Put(new))
+        let written = self.store.commit(&table, old.key(), expected, Change::Put(new))?;
+        self.after_event_write(place.kind, &written);
+        Ok(written)
     }
 }
 

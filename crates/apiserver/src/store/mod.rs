@@ -208,9 +208,6 @@ impl Store {
 
 impl State {
     fn table(&mut self, name: &TableName) -> &mut Table {
-        if !self.tables.contains_key(name) {
-            self.tables.insert(name.to_owned(), Table::new());
-        }
         self.tables.entry(name.to_owned()).or_insert_with(Table::new)
     }
 }

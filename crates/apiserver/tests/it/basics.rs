@@ -1,5 +1,6 @@
+use k8s_openapi::api::core::v1::Event;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchParams};
 use serde_json::json;
 
 use crate::support::{Rig, assigned, events, pod, refusal, watch};
@@ -60,4 +61,27 @@ async fn status_and_spec_are_written_apart() {
     let patched = pods.patch("a", &PatchParams::default(), &Patch::Merge(&main)).await.expect("patch");
     assert_eq!(patched.labels().get("x").map(String::as_str), Some("y"));
     assert_eq!(patched.status.expect("status").phase.as_deref(), Some("Running"));
+}
+
+#[tokio::test]
+async fn events_go_an_hour_after_their_last_write() {
+    let rig = Rig::new();
+    let events: Api<Event> = Api::default_namespaced(rig.client.clone());
+    let event = |name: &str| -> Event {
+        let value = json!({
+            "metadata": {"name": name}, "reason": "Tested", "type": "Normal",
+            "involvedObject": {"kind": "Pod", "namespace": "default", "name": "a"},
+        });
+        serde_json::from_value(value).expect("event")
+    };
+    events.create(&PostParams::default(), &event("old")).await.expect("create");
+    events.create(&PostParams::default(), &event("renewed")).await.expect("create");
+    rig.advance(3000);
+    let count = Patch::Merge(json!({"count": 2}));
+    events.patch("renewed", &PatchParams::default(), &count).await.expect("patch");
+    rig.advance(700);
+    events.create(&PostParams::default(), &event("new")).await.expect("create");
+    let left: Vec<String> =
+        events.list(&ListParams::default()).await.expect("list").items.iter().map(ResourceExt::name_any).collect();
+    assert_eq!(left, ["new", "renewed"]);
 }

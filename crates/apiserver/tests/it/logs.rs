@@ -56,7 +56,7 @@ async fn a_followed_log_arrives_piece_by_piece() {
     let (pod, options) = &asked[0];
     assert_eq!((pod.name.as_str(), Some(&pod.uid)), ("a", made.metadata.uid.as_ref()));
     assert_eq!((options.container.as_str(), options.follow, options.tail_lines), ("app", true, Some(5)));
-    assert_eq!(options.since_seconds, Some(60));
+    assert_eq!(options.since, "2026-01-02T03:03:05Z".parse().ok());
 }
 
 #[tokio::test]

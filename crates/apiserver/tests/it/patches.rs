@@ -191,6 +191,18 @@ async fn a_body_over_three_mebibytes_is_too_large() {
 }
 
 #[tokio::test]
+async fn an_object_over_one_and_a_half_mebibytes_is_too_large_however_it_grew() {
+    let rig = Rig::new();
+    let maps: Api<ConfigMap> = Api::default_namespaced(rig.client.clone());
+    let piece = "x".repeat(800_000);
+    let map = json!({"metadata": {"name": "a"}, "data": {"one": piece}});
+    maps.create(&PostParams::default(), &serde_json::from_value(map).expect("map")).await.expect("create");
+    let grow = Patch::Merge(json!({"data": {"two": piece}}));
+    let answer = refusal(maps.patch("a", &PatchParams::default(), &grow).await);
+    assert!(answer.starts_with("413 RequestEntityTooLarge") || answer.starts_with("422 Invalid"), "{answer}");
+}
+
+#[tokio::test]
 async fn patches_without_a_version_never_conflict() {
     let rig = Rig::new();
     rig.pod("a", json!({})).await;
