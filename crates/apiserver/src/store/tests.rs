@@ -1,3 +1,5 @@
+//! Commits, snapshots of the past, cursors.
+
 use serde_json::json;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The life of a pod, refusals, status apart from spec, events that expire.
+
 use k8s_openapi::api::core::v1::Event;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchParams};

@@ -1,3 +1,5 @@
+//! Grace, finalizers, preconditions, dependents.
+
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::ResourceExt;

@@ -1,3 +1,5 @@
+//! Random requests: no panic, no internal error, no broken state.
+
 use proptest::prelude::*;
 use serde_json::json;
 

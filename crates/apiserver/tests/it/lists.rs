@@ -1,3 +1,5 @@
+//! Selectors, chunks, versions, metadata alone.
+
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};

@@ -1,3 +1,5 @@
+//! Logs by way of the node proxy.
+
 use std::sync::{Arc, Mutex};
 
 use apimachinery::status::ApiError;

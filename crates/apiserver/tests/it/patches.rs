@@ -1,3 +1,5 @@
+//! Patches and replacements, field validation, generated names, sizes.
+
 use k8s_openapi::api::batch::v1::CronJob;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::ResourceExt;

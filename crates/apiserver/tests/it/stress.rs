@@ -1,3 +1,5 @@
+//! Many watchers and writers at once.
+
 use std::collections::BTreeMap;
 
 use futures::TryStreamExt;

@@ -1,3 +1,5 @@
+//! Binding, eviction, node status, discovery, unknown paths.
+
 use k8s_openapi::api::core::v1::Node;
 use kube::api::PostParams;
 use kube::api::{Api, EvictParams, Patch, PatchParams};

@@ -1,3 +1,5 @@
+//! Watches: order, selectors, bookmarks, ends.
+
 use futures::TryStreamExt;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, WatchEvent, WatchParams};
 use serde_json::{Value, json};
