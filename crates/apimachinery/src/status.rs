@@ -29,8 +29,8 @@ pub struct ApiError {
     pub reason: &'static str,
     /// Text for people.
     pub message: String,
-    /// What it is about.
-    pub details: Details,
+    /// What it is about; boxed, because errors travel in many results.
+    pub details: Box<Details>,
 }
 
 /// What an error is about.
@@ -134,7 +134,7 @@ impl ApiError {
         let message = format!("{} {} is invalid: {errors}", ty.qualified_kind(), quote(name));
         let details =
             Details { name: name.into(), group: ty.group.into(), kind: ty.kind.into(), causes, retry_after_seconds: 0 };
-        Self { code: 422, reason: "Invalid", message, details }
+        Self { code: 422, reason: "Invalid", message, details: Box::new(details) }
     }
 
     /// 400: the request cannot be understood.
@@ -228,7 +228,7 @@ impl ApiError {
 
     /// Any other code, with its reason and text.
     pub fn plain(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: Details::default() }
+        Self { code, reason, message: message.into(), details: Box::default() }
     }
 
     /// Returns the `Status` object.
@@ -254,7 +254,7 @@ impl ApiError {
     fn about(code: u16, reason: &'static str, message: String, ty: &ResourceType, name: &str) -> Self {
         let details =
             Details { name: name.into(), group: ty.group.into(), kind: ty.plural.into(), ..Details::default() };
-        Self { code, reason, message, details }
+        Self { code, reason, message, details: Box::new(details) }
     }
 }
 
