@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     fn options(query: &str) -> Result<ListOptions, ApiError> {
-        ListOptions::from_query(&Query::parse(Some(query)).expect("query"))
+        ListOptions::from_query(&Query::parse(Some(query))?)
     }
 
     #[test]

@@ -174,10 +174,8 @@ async fn on_pod(shared: &Arc<Shared>, call: &Call, place: Place<'_>, subresource
 }
 
 fn eviction_options(body: &Value, call: &Call) -> Result<DeleteOptions, ApiError> {
-    let mut options = match &body["deleteOptions"] {
-        Value::Null => DeleteOptions::default(),
-        given => input::options_from_value(given)?,
-    };
+    let given = &body["deleteOptions"];
+    let mut options = if given.is_null() { DeleteOptions::default() } else { input::options_from_value(given)? };
     options.dry_run |= input::write_options(&call.query)?.dry_run;
     Ok(options)
 }

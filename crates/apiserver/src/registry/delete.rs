@@ -242,12 +242,11 @@ fn finalizers_after(kind: &ResourceType, old: &Value, asked: Option<Propagation>
         Propagation::Foreground => Some(FOREGROUND),
         Propagation::Background => None,
     };
-    let has = |finalizer| present.contains(&finalizer);
-    if wanted.map_or(!has(ORPHAN) && !has(FOREGROUND), |one| {
-        has(one) && !has(if one == ORPHAN { FOREGROUND } else { ORPHAN })
-    }) {
-        return present.iter().map(|finalizer| (*finalizer).to_owned()).collect();
+    let (of_collector, others): (Vec<&str>, Vec<&str>) =
+        present.iter().partition(|finalizer| matches!(**finalizer, ORPHAN | FOREGROUND));
+    // Order matters only in that an object is not rewritten for nothing.
+    if of_collector == wanted.as_slice() {
+        return present.into_iter().map(str::to_owned).collect();
     }
-    let others = present.iter().filter(|finalizer| **finalizer != ORPHAN && **finalizer != FOREGROUND);
-    others.copied().chain(wanted).map(str::to_owned).collect()
+    others.into_iter().chain(wanted).map(str::to_owned).collect()
 }

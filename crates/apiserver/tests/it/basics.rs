@@ -1,6 +1,6 @@
 //! The life of a pod, refusals, status apart from spec, events that expire.
 
-use k8s_openapi::api::core::v1::Event;
+use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchParams};
 use serde_json::json;
@@ -36,7 +36,7 @@ async fn refusals_have_the_texts_of_the_real_server() {
         refusal(pods.create(&post, &pod("b", json!({"metadata": {"namespace": "other"}}))).await),
         "400 BadRequest: the namespace of the provided object does not match the namespace sent on the request"
     );
-    let elsewhere: kube::Api<k8s_openapi::api::core::v1::Pod> = kube::Api::namespaced(rig.client.clone(), "nowhere");
+    let elsewhere: Api<Pod> = Api::namespaced(rig.client.clone(), "nowhere");
     assert_eq!(
         refusal(elsewhere.create(&post, &pod("b", json!({}))).await),
         "404 NotFound: namespaces \"nowhere\" not found"
