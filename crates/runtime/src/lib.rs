@@ -4,6 +4,7 @@ pub mod cgroup;
 mod connection;
 mod container;
 pub mod image;
+pub mod net;
 mod protocol;
 mod record;
 mod service;
@@ -11,4 +12,3 @@ pub mod shim;
 mod sys;
 
 pub use service::{ImageRoot, Images, Options, Runtime, sweep};
-pub mod net;

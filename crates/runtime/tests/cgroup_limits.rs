@@ -165,7 +165,7 @@ fn removing_kills_processes_that_keep_forking_and_leaves_no_directory() {
         }
         container.remove().unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(SIGKILL));
-        assert_eq!(container.pids().unwrap(), []);
+        assert!(container.pids().unwrap().is_empty());
         pod.remove().unwrap();
         pod.remove().expect("removing again succeeds");
     }

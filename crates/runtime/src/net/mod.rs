@@ -144,15 +144,12 @@ impl Network {
     pub fn attach_namespace(&self, sandbox: &str, netns: BorrowedFd<'_>) -> Result<Vec<IpAddr>> {
         self.release(sandbox)?;
         let place = self.lease(sandbox)?;
-        let mut outcome = self.connect(sandbox, place, netns);
-        if outcome.as_ref().is_err_and(link::bridge_is_gone) {
-            // Somebody deleted the bridge behind our back; another try rebuilds it.
-            outcome = self.rebuild(place.address).and_then(|place| self.connect(sandbox, place, netns));
-        }
-        match outcome {
+        match self.connect(sandbox, place, netns) {
             Ok(()) => Ok(vec![IpAddr::V4(place.address)]),
             Err(error) => {
-                self.release(sandbox)?;
+                if let Err(error) = self.release(sandbox) {
+                    tracing::warn!(sandbox, %error, "lease not released");
+                }
                 Err(error)
             }
         }
@@ -290,10 +287,18 @@ impl Network {
 
     /// Makes the veth pair and configures the pod's end.
     fn connect(&self, sandbox: &str, place: Place, netns: BorrowedFd<'_>) -> Result<()> {
-        let name = veth_name(sandbox);
-        let requests = link::create_veth(&name, place.bridge, place.mtu, mac(place.address), netns);
-        self.inner().links.apply(requests)?;
+        let mut outcome = self.create_veth(sandbox, place, netns);
+        if outcome.as_ref().is_err_and(link::bridge_is_gone) {
+            // Somebody deleted the bridge behind our back.
+            outcome = self.rebuild(place.address).and_then(|place| self.create_veth(sandbox, place, netns));
+        }
+        outcome?;
         in_namespace(netns, || link::configure_pod(place.address, place.part, place.part.gateway()))
+    }
+
+    fn create_veth(&self, sandbox: &str, place: Place, netns: BorrowedFd<'_>) -> Result<()> {
+        let requests = link::create_veth(&veth_name(sandbox), place.bridge, place.mtu, mac(place.address), netns);
+        self.inner().links.apply(requests)
     }
 
     fn give_back(&self, locked: &Locked<'_>, address: Ipv4Addr, lease: &Lease) -> Result<()> {
