@@ -165,10 +165,11 @@ impl<R: RuntimeService + ImageService> PodContext<R> {
     async fn create_sandbox(&self, attempt: u32) -> Result<SandboxView, Failure> {
         let host = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
         let config = sandbox_config(&self.node.options, &self.paths, &self.plan.pod, attempt, self.group(), &host);
-        let status = self.runtime().run_sandbox(config).await.map_err(|e| Failure {
-            reason: "FailedCreatePodSandBox".to_owned(),
-            message: format!("Failed to create pod sandbox: {e}"),
-        })?;
+        let status = self
+            .runtime()
+            .run_sandbox(config)
+            .await
+            .map_err(|e| Failure { reason: "FailedCreatePodSandBox".to_owned(), message: e.to_string() })?;
         Ok(view::sandbox(&status))
     }
 
