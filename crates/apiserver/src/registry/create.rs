@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use apimachinery::decode::Json;
+use apimachinery::field::{FieldErrors, Path};
 use apimachinery::scheme::ResourceType;
 use apimachinery::status::ApiError;
 use serde_json::Value;
@@ -54,6 +55,7 @@ impl Registry {
         object: Value,
         dry_run: bool,
     ) -> Result<Arc<Object>, ApiError> {
+        check_name(kind, &object)?;
         let place = Place::of(kind, &object);
         let (key, name) = (place.key(), place.name.to_owned());
         let table = strategy::table(kind);
@@ -78,6 +80,25 @@ impl Registry {
 
 /// How often a taken generated name is replaced (`RetryGenerateName`).
 const MOST_GENERATED_NAMES: usize = 8;
+
+/// Refuses names that could not be a segment of a path, whatever else the kind demands: keys are made
+/// of them (`path.IsValidPathSegmentName`).
+fn check_name(kind: &ResourceType, object: &Value) -> Result<(), ApiError> {
+    let name = meta::name(object);
+    let field = Path::new("metadata").child("name");
+    let mut errors = FieldErrors::default();
+    match name {
+        "" => errors.required(&field, "name or generateName is required"),
+        "." | ".." => errors.invalid(&field, name, format!("may not be '{name}'")),
+        _ => {}
+    }
+    for forbidden in ['/', '%'] {
+        if name.contains(forbidden) {
+            errors.invalid(&field, name, format!("may not contain '{forbidden}'"));
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(kind, name, &errors)) }
+}
 
 /// Refuses an object that is too large to be stored, as etcd does.
 pub(crate) fn check_size(object: &Value) -> Result<(), ApiError> {

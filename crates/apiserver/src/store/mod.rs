@@ -10,6 +10,7 @@ mod object;
 use std::collections::HashMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use imbl::OrdMap;
 use serde_json::Value;
@@ -180,9 +181,14 @@ impl Store {
         check_expected(previous.as_deref(), expected)?;
         let event = table.apply(key, revision, previous, change)?;
         let object = Arc::clone(&event.object);
-        table.history.push(Arc::new(event), self.limits);
+        let now = Instant::now();
+        table.history.push(Arc::new(event), now);
         table.newest.send_replace(revision);
         state.revision = revision;
+        // Every table, so that one that was busy once does not keep its past for ever.
+        for table in state.tables.values_mut() {
+            table.history.trim(now, self.limits);
+        }
         Ok(object)
     }
 

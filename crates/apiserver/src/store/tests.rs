@@ -69,6 +69,17 @@ fn a_revision_that_left_the_history_is_expired_and_a_later_one_is_future() {
     assert!(matches!(store.snapshot_at("pods", third + 9), Err(RevisionError::Future { .. })));
 }
 
+#[test]
+fn a_write_anywhere_drops_old_changes_everywhere() {
+    let limits = HistoryLimits { least: 1, age: std::time::Duration::ZERO, ..HistoryLimits::default() };
+    let store = Store::new(limits);
+    let first = put(&store, "a");
+    put(&store, "b");
+    put(&store, "c");
+    store.commit("jobs", "x", Expected::Absent, Change::Put(pod("x"))).expect("commit");
+    assert!(matches!(store.cursor("pods", first), Err(RevisionError::Expired { .. })));
+}
+
 #[tokio::test]
 async fn a_cursor_sees_exactly_the_later_changes_and_wakes_for_new_ones() {
     let store = Store::new(HistoryLimits::default());

@@ -186,6 +186,20 @@ async fn generated_names_are_unique_and_bodies_may_be_yaml() {
 }
 
 #[tokio::test]
+async fn names_that_are_no_path_segments_are_refused() {
+    let rig = Rig::new();
+    for name in ["", "a/b", "..", "a%2fb"] {
+        let body = json!({"metadata": {"name": name}}).to_string();
+        let (code, status) = rig.raw("POST", "/api/v1/namespaces/default/configmaps", "application/json", &body).await;
+        assert_eq!(
+            (code, &status["details"]["causes"][0]["field"]),
+            (422, &json!("metadata.name")),
+            "{name}: {status}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_body_over_three_mebibytes_is_too_large() {
     let rig = Rig::new();
     let (code, status) = rig.raw("POST", PODS, "application/json", &" ".repeat(3 * 1024 * 1024 + 1)).await;
