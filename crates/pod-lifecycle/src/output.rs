@@ -115,12 +115,14 @@ pub enum Effect {
         /// Runtime id.
         sandbox: String,
     },
-    /// Remove the sandbox and the records of its containers.
+    /// Remove the sandbox and the records of its containers. The terminal status comes before it and must be
+    /// stored before it is carried out: afterwards nothing else tells how the containers ended.
     RemoveSandbox {
         /// Runtime id.
         sandbox: String,
     },
-    /// Make a container's image present as its policy demands.
+    /// Make a container's image present as its policy demands. The executor records the `Pulling` event, since
+    /// it alone knows that a pull begins; all other events are the machine's.
     EnsureImage {
         /// Which container.
         container: ContainerIdx,
@@ -149,7 +151,8 @@ pub enum Effect {
         id: String,
         /// Which hook.
         hook: HookKind,
-        /// Longest time it may take; `None`: no limit.
+        /// Longest time it may take; `None`: no limit. The machine itself keeps the time of preStop hooks and
+        /// goes on without waiting for them, so that a hook dies with its container (contract S4-13).
         limit: Option<Duration>,
     },
     /// Run a probe once.

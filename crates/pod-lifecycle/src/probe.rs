@@ -33,6 +33,8 @@ pub(crate) struct Probe {
     pub(crate) on_hold: bool,
     /// When the next run is due; none while one is going on.
     pub(crate) due: Option<MonoTime>,
+    /// Runs that begin before this time are tries: only their success counts.
+    counts_from: MonoTime,
     /// The run going on, and when it began.
     pub(crate) running: Option<(EffectId, MonoTime)>,
 }
@@ -78,8 +80,9 @@ impl Probes {
             let probe = self.get_mut(kind);
             cancelled.extend(probe.running.take().map(|(effect, _)| effect));
             probe.on_hold = false;
-            probe.due = plan.probe(kind).map(|p| started + p.initial_delay);
             probe.verdict = initial(kind);
+            probe.due = plan.probe(kind).map(|p| first_run(kind, started, p));
+            probe.counts_from = plan.probe(kind).map_or(started, |p| first_count(kind, started, p));
         }
         cancelled
     }
@@ -209,6 +212,9 @@ impl PodMachine {
         let Some((_, began)) = probe.running.take() else { return };
         probe.schedule(began, now, &plan);
         let passed = matches!(outcome, ProbeOutcome::Success { .. });
+        if !passed && began < probe.counts_from {
+            return;
+        }
         self.tell_probe_outcome(idx, kind, &outcome);
         let probe = self.containers[idx.index()].probes.get_mut(kind);
         if matches!(outcome, ProbeOutcome::Error { .. }) || probe.on_hold {
@@ -282,6 +288,27 @@ pub(crate) fn title(kind: ProbeKind) -> &'static str {
         ProbeKind::Startup => "Startup",
         ProbeKind::Liveness => "Liveness",
         ProbeKind::Readiness => "Readiness",
+    }
+}
+
+/// Returns when a probe is run for the first time. The kubelet's answer lies between the end of the initial
+/// delay and a period later, as its ticks fall (contract S6-03). Here: readiness and startup are asked at
+/// once, since that can only speed things up; liveness not in the very instant of the start, when hardly any
+/// server answers yet.
+fn first_run(kind: ProbeKind, started: MonoTime, plan: &ProbePlan) -> MonoTime {
+    match kind {
+        ProbeKind::Startup | ProbeKind::Readiness => started + plan.initial_delay,
+        ProbeKind::Liveness if plan.initial_delay.is_zero() => started + plan.period,
+        ProbeKind::Liveness => started + plan.initial_delay,
+    }
+}
+
+/// Returns from when on failures count. An early failure of the startup probe does not: a container has
+/// `initialDelaySeconds + failureThreshold * periodSeconds` to start up (contract S6-14).
+fn first_count(kind: ProbeKind, started: MonoTime, plan: &ProbePlan) -> MonoTime {
+    match kind {
+        ProbeKind::Startup => started + plan.initial_delay + plan.period,
+        ProbeKind::Liveness | ProbeKind::Readiness => started,
     }
 }
 

@@ -1,0 +1,375 @@
+//! The scenario language: what the containers do, and what happens to the pod.
+//!
+//! ```text
+//! # a comment
+//! app: runs 3s, exits 1                 behaviour of a container, items separated by commas
+//! proxy: ignores TERM, startup fails until 4s
+//! at 5s exit proxy 1                    something happens
+//! at 6s delete grace 10
+//! until 60s                             how long to look
+//! ```
+//!
+//! Behaviour items: `runs D`, `exits N`, `oom`, `says TEXT`, `ignores TERM`, `stops in D [with N]`,
+//! `image missing REASON [until D]`, `image takes D`, `config fails until D`, `cannot start`,
+//! `postStart|preStop takes D | fails [after D] | hangs`, `startup|liveness|readiness passes | fails |
+//! fails until D | fails from D | errs`.
+//!
+//! Actions: `exit NAME N`, `delete [grace N]`, `agent restarts`, `sandbox lost`, `image NAME IMAGE`,
+//! `deadline D`, and a behaviour line (`at 5s app: cannot start`). Without a time: `volumes fail until D`,
+//! `sandbox fails until D`, `until D`, `verbose`.
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use expect_test::Expect;
+use k8s_openapi::api::core::v1::Pod;
+use pod_lifecycle::PodPlan;
+
+use super::{Behaviour, Hook, ImageBehaviour, OnTerm, ProbeRule, Transcript, World, WorldOptions};
+
+/// A parsed script.
+#[derive(Debug, Clone, Default)]
+pub struct Script {
+    behaviours: BTreeMap<String, Behaviour>,
+    actions: Vec<(Duration, Action)>,
+    until: Duration,
+    verbose: bool,
+    volumes_fail_until: Duration,
+    sandbox_fails_until: Duration,
+}
+
+/// Something that happens at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// A container's process ends.
+    Exit {
+        /// Which.
+        name: String,
+        /// Exit code.
+        code: i32,
+    },
+    /// The pod is deleted.
+    Delete {
+        /// Grace asked for; `None`: the pod's.
+        grace: Option<Duration>,
+    },
+    /// The agent dies and comes back.
+    AgentRestarts,
+    /// The sandbox ends.
+    SandboxLost,
+    /// A container's image is changed.
+    Image {
+        /// Which.
+        name: String,
+        /// New image.
+        image: String,
+    },
+    /// `activeDeadlineSeconds` is set.
+    Deadline(i64),
+    /// A container behaves otherwise from now on.
+    Behaves {
+        /// Which.
+        name: String,
+        /// What it does.
+        items: String,
+    },
+}
+
+/// Why a script cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScriptError {
+    line: String,
+}
+
+impl fmt::Display for ScriptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot read script line {:?}", self.line)
+    }
+}
+
+impl std::error::Error for ScriptError {}
+
+/// Runs a script on the pod of a manifest and compares the transcript.
+///
+/// # Panics
+///
+/// When manifest or script cannot be read, when the transcript differs, or when the machine finds something
+/// wrong with itself.
+#[track_caller]
+pub fn check(yaml: &str, script: &str, expected: Expect) {
+    expected.assert_eq(&transcript(yaml, script));
+}
+
+/// Runs a script on the pod of a manifest and returns the transcript.
+///
+/// # Panics
+///
+/// As [`check`].
+#[track_caller]
+pub fn transcript(yaml: &str, script: &str) -> String {
+    let script = script.parse::<Script>().unwrap_or_else(|error| panic!("{error}"));
+    script.run(yaml)
+}
+
+/// Runs a recorded scenario, compares with what a real Kubernetes did, and then the transcript.
+///
+/// `recorded` has four parts: `--- pod`, `--- script`, `--- statuses` (each status of the real pod, whole) and
+/// `--- events`. Every recorded status must come, in the recorded order; one that lies between two of ours,
+/// since several changes were merged differently, counts as having come. The events must be the same.
+///
+/// # Panics
+///
+/// As [`check`].
+#[track_caller]
+pub fn check_recorded(recorded: &str, expected: Expect) {
+    let part = |name: &str| {
+        let rest = recorded.split_once(&format!("--- {name}\n")).map_or("", |(_, rest)| rest);
+        rest.split("--- ").next().unwrap_or_default()
+    };
+    let script = part("script").parse::<Script>().unwrap_or_else(|error| panic!("{error}"));
+    let (world, text) = script.play(part("pod"));
+    let ours = Transcript::statuses(&world);
+    let mut from = 0;
+    for status in part("statuses").lines() {
+        match (from..ours.len()).find(|&i| lies_at(status, &ours[i], ours.get(i + 1))) {
+            Some(i) => from = i,
+            None => panic!("the real pod also had the status\n{status}\nhere:\n{text}"),
+        }
+    }
+    let mut recorded_events: Vec<_> = part("events").lines().map(ToOwned::to_owned).collect();
+    let mut events = Transcript::events(&world);
+    recorded_events.sort();
+    events.sort();
+    assert_eq!(events, recorded_events, "events differ from those of the real pod; ours:\n{text}");
+    expected.assert_eq(&text);
+}
+
+/// Returns whether a status is this one, or made up of parts of this one and the next.
+fn lies_at(status: &str, this: &str, next: Option<&String>) -> bool {
+    let (this, next, wanted) = (status_parts(this), next.map(|next| status_parts(next)), status_parts(status));
+    wanted.len() == this.len()
+        && wanted
+            .iter()
+            .enumerate()
+            .all(|(i, part)| *part == this[i] || next.as_ref().is_some_and(|next| next.get(i) == Some(part)))
+}
+
+/// Takes a status line apart: phase, each condition, each container.
+fn status_parts(text: &str) -> Vec<String> {
+    let parts = text.split("; ").flat_map(|part| match part.strip_prefix('[') {
+        Some(conditions) => conditions.trim_end_matches(']').split(' ').collect(),
+        None => vec![part],
+    });
+    parts.map(ToOwned::to_owned).collect()
+}
+
+/// Reads a pod, with the metadata that an API server would have added.
+///
+/// # Panics
+///
+/// When the text is no pod.
+pub fn pod_from_yaml(yaml: &str) -> Pod {
+    let mut pod: Pod = serde_saphyr::from_str(yaml).unwrap_or_else(|error| panic!("manifest: {error}"));
+    let meta = &mut pod.metadata;
+    meta.name.get_or_insert_with(|| "pod".to_owned());
+    meta.namespace.get_or_insert_with(|| "default".to_owned());
+    meta.uid.get_or_insert_with(|| "uid-1".to_owned());
+    meta.generation.get_or_insert(1);
+    pod
+}
+
+fn plan_of(pod: Pod) -> PodPlan {
+    PodPlan::from_pod(&Arc::new(pod)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+impl Script {
+    #[track_caller]
+    fn run(&self, yaml: &str) -> String {
+        self.play(yaml).1
+    }
+
+    #[track_caller]
+    fn play(&self, yaml: &str) -> (World, String) {
+        let plan = plan_of(pod_from_yaml(yaml));
+        let options = WorldOptions { latency: Duration::ZERO, seed: 1 };
+        let mut world = World::new(plan, self.behaviours.clone(), options);
+        world.fail_volumes_until(self.volumes_fail_until);
+        world.fail_sandbox_until(self.sandbox_fails_until);
+        for (at, action) in &self.actions {
+            world.run_until(*at);
+            action.perform(&mut world);
+        }
+        world.run_until(self.until);
+        let text = Transcript::of(&world, self.verbose);
+        if let Err(violation) = world.check() {
+            panic!("{violation}\n{text}");
+        }
+        (world, text)
+    }
+}
+
+impl Action {
+    /// Lets it happen.
+    pub fn perform(&self, world: &mut World) {
+        match self {
+            Self::Exit { name, code } => world.exit(name, *code),
+            Self::Delete { grace } => {
+                let grace = grace.unwrap_or(world.plan().grace);
+                world.delete(grace);
+            }
+            Self::AgentRestarts => world.restart_agent(),
+            Self::SandboxLost => world.lose_sandbox(),
+            Self::Image { name, image } => change_pod(world, |pod| set_image(pod, name, image)),
+            Self::Deadline(seconds) => change_pod(world, |pod| {
+                if let Some(spec) = &mut pod.spec {
+                    spec.active_deadline_seconds = Some(*seconds);
+                }
+            }),
+            Self::Behaves { name, items } => {
+                let behaviour = world.behaviour_mut(name);
+                apply_items(behaviour, items).unwrap_or_else(|error| panic!("{error}"));
+            }
+        }
+    }
+}
+
+fn change_pod(world: &mut World, change: impl FnOnce(&mut Pod)) {
+    let mut pod = (*world.plan().pod).clone();
+    change(&mut pod);
+    pod.metadata.generation = pod.metadata.generation.map(|generation| generation + 1);
+    world.update(plan_of(pod));
+}
+
+fn set_image(pod: &mut Pod, name: &str, image: &str) {
+    let Some(spec) = &mut pod.spec else { return };
+    let all = spec.init_containers.iter_mut().flatten().chain(&mut spec.containers);
+    all.filter(|container| container.name == name).for_each(|container| container.image = Some(image.to_owned()));
+}
+
+impl std::str::FromStr for Script {
+    type Err = ScriptError;
+
+    fn from_str(text: &str) -> Result<Self, ScriptError> {
+        let mut script = Self { until: Duration::from_secs(3600), ..Self::default() };
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            script.read(line).ok_or_else(|| ScriptError { line: line.to_owned() })?;
+        }
+        script.actions.sort_by_key(|(at, _)| *at);
+        Ok(script)
+    }
+}
+
+impl Script {
+    fn read(&mut self, line: &str) -> Option<()> {
+        let words: Vec<_> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["until", at] => self.until = duration(at)?,
+            ["verbose"] => self.verbose = true,
+            ["volumes", "fail", "until", at] => self.volumes_fail_until = duration(at)?,
+            ["sandbox", "fails", "until", at] => self.sandbox_fails_until = duration(at)?,
+            ["at", at, rest @ ..] => self.actions.push((duration(at)?, action(rest)?)),
+            _ => {
+                let (name, items) = line.split_once(':')?;
+                apply_items(self.behaviours.entry(name.trim().to_owned()).or_default(), items).ok()?;
+            }
+        }
+        Some(())
+    }
+}
+
+fn action(words: &[&str]) -> Option<Action> {
+    Some(match words {
+        ["exit", name, code] => Action::Exit { name: (*name).to_owned(), code: code.parse().ok()? },
+        ["delete"] => Action::Delete { grace: None },
+        ["delete", "grace", grace] => Action::Delete { grace: Some(duration(&format!("{grace}s"))?) },
+        ["agent", "restarts"] => Action::AgentRestarts,
+        ["sandbox", "lost"] => Action::SandboxLost,
+        ["image", name, image] => Action::Image { name: (*name).to_owned(), image: (*image).to_owned() },
+        ["deadline", at] => Action::Deadline(i64::try_from(duration(at)?.as_secs()).ok()?),
+        [name, items @ ..] => {
+            let name = name.strip_suffix(':')?.to_owned();
+            Action::Behaves { name, items: items.join(" ") }
+        }
+        [] => return None,
+    })
+}
+
+fn apply_items(behaviour: &mut Behaviour, items: &str) -> Result<(), ScriptError> {
+    for item in items.split(',').map(str::trim) {
+        apply_item(behaviour, item).ok_or_else(|| ScriptError { line: item.to_owned() })?;
+    }
+    Ok(())
+}
+
+fn apply_item(behaviour: &mut Behaviour, item: &str) -> Option<()> {
+    let words: Vec<_> = item.split_whitespace().collect();
+    match words.as_slice() {
+        ["runs", "on"] => behaviour.run_for = None,
+        ["runs", time] => behaviour.run_for = Some(duration(time)?),
+        ["exits", code] => behaviour.exit_code = code.parse().ok()?,
+        ["oom"] => (behaviour.exit_code, behaviour.exit_reason) = (137, Some("OOMKilled".to_owned())),
+        ["says", text @ ..] => behaviour.message = text.join(" "),
+        ["ignores", "TERM"] => behaviour.on_term = OnTerm::Ignore,
+        ["stops", "in", time] => behaviour.on_term = OnTerm::Exit { after: duration(time)?, code: 0 },
+        ["stops", "in", time, "with", code] => {
+            behaviour.on_term = OnTerm::Exit { after: duration(time)?, code: code.parse().ok()? };
+        }
+        ["image", rest @ ..] => behaviour.image = image(rest)?,
+        ["config", "fails", "until", at] => behaviour.config_error_until = Some(duration(at)?),
+        ["can", "start"] => behaviour.start_error = false,
+        ["cannot", "start"] => behaviour.start_error = true,
+        ["postStart", rest @ ..] => behaviour.post_start = hook(rest)?,
+        ["preStop", rest @ ..] => behaviour.pre_stop = hook(rest)?,
+        ["startup", rest @ ..] => behaviour.startup = probe(rest)?,
+        ["liveness", rest @ ..] => behaviour.liveness = probe(rest)?,
+        ["readiness", rest @ ..] => behaviour.readiness = probe(rest)?,
+        _ => return None,
+    }
+    Some(())
+}
+
+fn image(words: &[&str]) -> Option<ImageBehaviour> {
+    Some(match words {
+        ["present"] => ImageBehaviour::Present,
+        ["takes", time] => ImageBehaviour::Pulled(duration(time)?),
+        ["missing", reason] => ImageBehaviour::Missing { reason: (*reason).to_owned(), until: None },
+        ["missing", reason, "until", at] => {
+            ImageBehaviour::Missing { reason: (*reason).to_owned(), until: Some(duration(at)?) }
+        }
+        _ => return None,
+    })
+}
+
+fn hook(words: &[&str]) -> Option<Hook> {
+    Some(match words {
+        ["takes", time] => Hook { takes: Some(duration(time)?), ok: true },
+        ["fails"] => Hook { takes: Some(Duration::ZERO), ok: false },
+        ["fails", "after", time] => Hook { takes: Some(duration(time)?), ok: false },
+        ["hangs"] => Hook { takes: None, ok: true },
+        _ => return None,
+    })
+}
+
+fn probe(words: &[&str]) -> Option<ProbeRule> {
+    Some(match words {
+        ["passes"] => ProbeRule::Passes,
+        ["fails"] => ProbeRule::Fails,
+        ["errs"] => ProbeRule::Errs,
+        ["fails", "until", at] => ProbeRule::FailsUntil(duration(at)?),
+        ["fails", "from", at] => ProbeRule::FailsFrom(duration(at)?),
+        _ => return None,
+    })
+}
+
+/// Reads `1.5s`, `200ms`, `10m`.
+fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic())?);
+    let number: f64 = number.parse().ok()?;
+    let seconds = match unit {
+        "ms" => number / 1000.0,
+        "s" => number,
+        "m" => number * 60.0,
+        "h" => number * 3600.0,
+        _ => return None,
+    };
+    Duration::try_from_secs_f64(seconds).ok()
+}

@@ -1,0 +1,573 @@
+//! The simulated world: one pod's machine, and everything it can touch.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
+
+use k8s_openapi::api::core::v1::PodStatus;
+use pod_lifecycle::{
+    ContainerIdx, ContainerView, ContainerViewState, Effect, EffectId, EffectResult, Failure, HookKind, HookOutcome,
+    Input, MonoTime, Now, Outcome, Output, PodMachine, PodPlan, PodUpdate, ProbeKind, ProbeOutcome, PulledImage,
+    RuntimeView, SandboxView, Timestamp, Violation,
+};
+
+use super::{Behaviour, Hook, ImageBehaviour, OnTerm};
+
+/// What the world is like.
+#[derive(Debug, Clone, Default)]
+pub struct WorldOptions {
+    /// Upper bound of the time that each effect takes, chosen at random by the seed; zero: none.
+    pub latency: Duration,
+    /// Seed of all chance.
+    pub seed: u64,
+}
+
+/// An output and the time it came.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Said {
+    /// Time since the world began.
+    pub at: Duration,
+    /// What was said.
+    pub output: Output,
+}
+
+/// A pod's machine in a world that does what it is told.
+#[derive(Debug)]
+pub struct World {
+    machine: PodMachine,
+    plan: PodPlan,
+    behaviours: BTreeMap<String, Behaviour>,
+    now: Duration,
+    /// What is going to happen, in order of time, then of coming.
+    queue: BTreeMap<(Duration, u64), Event>,
+    next: u64,
+    sandboxes: Vec<SandboxView>,
+    containers: BTreeMap<String, Process>,
+    /// Effects that were started and neither answered nor cancelled.
+    open: BTreeMap<EffectId, Effect>,
+    stored: PodStatus,
+    said: Vec<Said>,
+    inputs: Vec<(Now, Input)>,
+    finished: Option<Outcome>,
+    volumes_fail_until: Duration,
+    sandbox_fails_until: Duration,
+    lives: u64,
+    options: WorldOptions,
+    random: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Process {
+    view: ContainerView,
+    /// Set while it stops, with those who wait for it.
+    stops: BTreeSet<EffectId>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Event {
+    /// The effect takes place, and is answered.
+    Act(EffectId),
+    Answer(EffectId, EffectResult),
+    /// A process ends.
+    Exit {
+        id: String,
+        code: i32,
+        reason: Option<String>,
+    },
+}
+
+impl World {
+    /// Begins with a new pod.
+    pub fn new(plan: PodPlan, behaviours: BTreeMap<String, Behaviour>, options: WorldOptions) -> Self {
+        let machine = PodMachine::new(plan.clone(), at(Duration::ZERO, 0), options.seed);
+        let mut world = Self {
+            machine,
+            plan,
+            behaviours,
+            now: Duration::ZERO,
+            queue: BTreeMap::new(),
+            next: 0,
+            sandboxes: Vec::new(),
+            containers: BTreeMap::new(),
+            open: BTreeMap::new(),
+            stored: PodStatus::default(),
+            said: Vec::new(),
+            inputs: Vec::new(),
+            finished: None,
+            volumes_fail_until: Duration::ZERO,
+            sandbox_fails_until: Duration::ZERO,
+            lives: 0,
+            random: options.seed,
+            options,
+        };
+        world.drain();
+        world
+    }
+
+    /// Returns the time since the world began.
+    pub fn now(&self) -> Duration {
+        self.now
+    }
+
+    /// Returns the plan in force.
+    pub fn plan(&self) -> &PodPlan {
+        &self.plan
+    }
+
+    /// Returns all that was said so far.
+    pub fn said(&self) -> &[Said] {
+        &self.said
+    }
+
+    /// Returns all inputs of the present life of the agent, for replay.
+    pub fn inputs(&self) -> &[(Now, Input)] {
+        &self.inputs
+    }
+
+    /// Returns the status that was stored last.
+    pub fn stored(&self) -> &PodStatus {
+        &self.stored
+    }
+
+    /// Returns how the pod ended, once the machine has finished.
+    pub fn finished(&self) -> Option<Outcome> {
+        self.finished
+    }
+
+    /// Returns the effects that are neither answered nor cancelled.
+    pub fn open_effects(&self) -> impl Iterator<Item = &Effect> {
+        self.open.values()
+    }
+
+    /// Returns how many sandboxes and containers the runtime has left.
+    pub fn leftovers(&self) -> usize {
+        self.sandboxes.len() + self.containers.len()
+    }
+
+    /// Returns the containers as the runtime has them.
+    pub fn containers(&self) -> impl Iterator<Item = &ContainerView> {
+        self.containers.values().map(|process| &process.view)
+    }
+
+    /// Changes what a container does from now on.
+    pub fn behaviour_mut(&mut self, name: &str) -> &mut Behaviour {
+        self.behaviours.entry(name.to_owned()).or_default()
+    }
+
+    /// Lets volumes fail up to this time.
+    pub fn fail_volumes_until(&mut self, until: Duration) {
+        self.volumes_fail_until = until;
+    }
+
+    /// Lets sandboxes fail up to this time.
+    pub fn fail_sandbox_until(&mut self, until: Duration) {
+        self.sandbox_fails_until = until;
+    }
+
+    /// Checks the machine's invariants.
+    ///
+    /// # Errors
+    ///
+    /// What the machine finds wrong with itself.
+    pub fn check(&self) -> Result<(), Violation> {
+        if self.finished.is_some() { Ok(()) } else { self.machine.check() }
+    }
+
+    /// Goes on until this time. Returns early when the pod has finished.
+    pub fn run_until(&mut self, until: Duration) {
+        while self.finished.is_none() && self.step(until) {}
+        self.now = self.now.max(until);
+    }
+
+    /// Takes the next step that is due by then. Returns whether there was one.
+    pub fn step(&mut self, until: Duration) -> bool {
+        let event = self.queue.first_key_value().map(|(&(at, _), _)| at);
+        let timer = self.machine_deadline();
+        let Some(next) = event.into_iter().chain(timer).min().filter(|&next| next <= until) else { return false };
+        self.now = self.now.max(next);
+        if event.is_some_and(|at| at <= self.now) {
+            if let Some((_, event)) = self.queue.pop_first() {
+                self.happen(event);
+            }
+        } else {
+            self.tell(Input::Timeout);
+        }
+        true
+    }
+
+    fn machine_deadline(&mut self) -> Option<Duration> {
+        if self.finished.is_some() {
+            return None;
+        }
+        match self.machine.poll() {
+            Output::Wait(deadline) => {
+                deadline.map(|deadline| deadline.at.0.saturating_sub(Duration::from_secs(self.lives)))
+            }
+            output => unreachable!("not drained: {output:?}"),
+        }
+    }
+
+    /// Asks the pod to end.
+    pub fn delete(&mut self, grace: Duration) {
+        self.tell(Input::Delete { grace });
+    }
+
+    /// Hands over a changed pod.
+    pub fn update(&mut self, plan: PodPlan) {
+        self.plan = plan.clone();
+        self.tell(Input::Desired(PodUpdate { plan, foreign_conditions: Vec::new() }));
+    }
+
+    /// Ends a container's process.
+    pub fn exit(&mut self, name: &str, code: i32) {
+        let running = self.running(name);
+        if let Some(id) = running {
+            self.process_exits(&id, code, None);
+        }
+    }
+
+    /// Returns the id of the running instance of a container.
+    pub fn running(&self, name: &str) -> Option<String> {
+        let idx = self.plan.find(name)?;
+        let mut views = self.containers.values().map(|process| &process.view);
+        views.find(|view| view.container == idx && is_running(view)).map(|view| view.id.clone())
+    }
+
+    /// The sandbox ends, and all that runs in it.
+    pub fn lose_sandbox(&mut self) {
+        let Some(sandbox) = self.sandboxes.iter_mut().find(|sandbox| sandbox.ready) else { return };
+        sandbox.ready = false;
+        let id = sandbox.id.clone();
+        self.kill_sandbox(&id);
+        self.tell(Input::SandboxLost);
+    }
+
+    /// The agent dies and comes back. What it was about to do and had not done yet is not done.
+    pub fn restart_agent(&mut self) {
+        self.open.clear();
+        self.queue.retain(|_, event| matches!(event, Event::Exit { .. }));
+        for process in self.containers.values_mut() {
+            process.stops.clear();
+        }
+        self.lives += 1;
+        self.inputs.clear();
+        let view = RuntimeView {
+            sandboxes: self.sandboxes.clone(),
+            containers: self.containers.values().map(|process| process.view.clone()).collect(),
+        };
+        self.machine =
+            PodMachine::restore(self.plan.clone(), &self.stored, view, self.clock(), self.options.seed ^ self.lives);
+        self.drain();
+    }
+
+    fn clock(&self) -> Now {
+        at(self.now, self.lives)
+    }
+
+    fn tell(&mut self, input: Input) {
+        if self.finished.is_some() {
+            return;
+        }
+        let now = self.clock();
+        self.inputs.push((now, input.clone()));
+        self.machine.handle(now, input);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        loop {
+            let output = self.machine.poll();
+            match &output {
+                Output::Wait(_) => return,
+                Output::Run { id, effect } => {
+                    self.open.insert(*id, effect.clone());
+                    let delay = self.latency();
+                    self.later(delay, Event::Act(*id));
+                }
+                Output::Cancel(id) => {
+                    self.open.remove(id);
+                }
+                Output::Status(status) => self.stored = (**status).clone(),
+                Output::Finished(outcome) => self.finished = Some(*outcome),
+                Output::Event(_) | Output::Moment(_) => {}
+            }
+            self.said.push(Said { at: self.now, output });
+        }
+    }
+
+    fn latency(&mut self) -> Duration {
+        if self.options.latency.is_zero() {
+            return Duration::ZERO;
+        }
+        let most = u64::try_from(self.options.latency.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(self.chance() % most.saturating_add(1))
+    }
+
+    /// Returns a number that depends on the seed only (xorshift).
+    fn chance(&mut self) -> u64 {
+        let mut x = self.random | 1;
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        self.random = x;
+        x
+    }
+
+    fn later(&mut self, delay: Duration, event: Event) {
+        self.next += 1;
+        self.queue.insert((self.now + delay, self.next), event);
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Act(effect) => self.act(effect),
+            Event::Answer(effect, result) => self.answer(effect, result),
+            Event::Exit { id, code, reason } => self.process_exits(&id, code, reason),
+        }
+    }
+
+    fn answer(&mut self, effect: EffectId, result: EffectResult) {
+        if self.open.remove(&effect).is_some() {
+            self.tell(Input::Done { effect, result });
+        }
+    }
+
+    fn act(&mut self, id: EffectId) {
+        let Some(effect) = self.open.get(&id).cloned() else { return };
+        match effect {
+            Effect::PrepareVolumes => {
+                let result = self.fails_until(self.volumes_fail_until, "FailedMount", VOLUME_MESSAGE);
+                self.answer(id, EffectResult::Volumes(result));
+            }
+            Effect::CreateSandbox { attempt } => self.create_sandbox(id, attempt),
+            Effect::StopSandbox { sandbox } => {
+                self.sandboxes.iter_mut().filter(|view| view.id == sandbox).for_each(|view| view.ready = false);
+                self.kill_sandbox(&sandbox);
+                self.answer(id, EffectResult::Done);
+            }
+            Effect::RemoveSandbox { sandbox } => {
+                self.sandboxes.retain(|view| view.id != sandbox);
+                self.containers.retain(|_, process| process.view.sandbox != sandbox);
+                self.answer(id, EffectResult::Done);
+            }
+            Effect::EnsureImage { container } => self.ensure_image(id, container),
+            Effect::CreateContainer { container, sandbox, attempt } => {
+                self.create_container(id, container, sandbox, attempt);
+            }
+            Effect::StartContainer { container, id: instance } => self.start_container(id, container, &instance),
+            Effect::RunHook { container, id: instance, hook, .. } => self.run_hook(id, container, &instance, hook),
+            Effect::Probe { container, id: instance, probe } => self.probe(id, container, &instance, probe),
+            Effect::StopContainer { container, id: instance, grace, .. } => {
+                self.stop_container(id, container, &instance, grace);
+            }
+            Effect::RemoveContainer { id: instance, .. } => {
+                self.containers.remove(&instance);
+                self.answer(id, EffectResult::Removed);
+            }
+            Effect::Cleanup => self.answer(id, EffectResult::Done),
+        }
+    }
+
+    fn fails_until(&self, until: Duration, reason: &str, message: &str) -> Result<(), Failure> {
+        if self.now >= until { Ok(()) } else { Err(failure(reason, message)) }
+    }
+
+    fn create_sandbox(&mut self, id: EffectId, attempt: u32) {
+        let result = self.fails_until(self.sandbox_fails_until, "FailedCreatePodSandBox", "no network").map(|()| {
+            let host = u8::try_from(attempt % 200).unwrap_or_default() + 2;
+            SandboxView {
+                id: format!("sandbox-{attempt}-{}", self.next),
+                attempt,
+                ready: true,
+                ips: vec![IpAddr::V4(Ipv4Addr::new(10, 0, 0, host))],
+                created_at: self.clock().wall,
+            }
+        });
+        if let Ok(view) = &result {
+            self.sandboxes.push(view.clone());
+        }
+        self.answer(id, EffectResult::Sandbox(result));
+    }
+
+    fn name(&self, container: ContainerIdx) -> String {
+        self.plan.container(container).name().to_owned()
+    }
+
+    fn behaviour(&self, container: ContainerIdx) -> Behaviour {
+        self.behaviours.get(self.plan.container(container).name()).cloned().unwrap_or_default()
+    }
+
+    fn ensure_image(&mut self, id: EffectId, container: ContainerIdx) {
+        let present = EffectResult::Image(Ok(PulledImage { pulled: None }));
+        match self.behaviour(container).image {
+            ImageBehaviour::Present => self.answer(id, present),
+            ImageBehaviour::Pulled(took) => {
+                let result = EffectResult::Image(Ok(PulledImage { pulled: Some((took, 1000)) }));
+                self.later(took, Event::Answer(id, result));
+            }
+            ImageBehaviour::Missing { until, .. } if until.is_some_and(|until| self.now >= until) => {
+                self.answer(id, present);
+            }
+            ImageBehaviour::Missing { reason, .. } => {
+                self.answer(id, EffectResult::Image(Err(failure(&reason, "no such image"))));
+            }
+        }
+    }
+
+    fn create_container(&mut self, effect: EffectId, container: ContainerIdx, sandbox: String, attempt: u32) {
+        if self.behaviour(container).config_error_until.is_some_and(|until| self.now < until) {
+            let failed = failure("CreateContainerConfigError", "configmap \"c\" not found");
+            return self.answer(effect, EffectResult::Created(Err(failed)));
+        }
+        let plan = self.plan.container(container);
+        let id = format!("{}-{attempt}-{}", plan.name(), self.next);
+        let view = ContainerView {
+            container,
+            id: id.clone(),
+            sandbox,
+            attempt,
+            image: plan.image().to_owned(),
+            image_id: format!("sha256:{}", plan.image()),
+            spec_hash: plan.spec_hash(),
+            created_at: self.clock().wall,
+            state: ContainerViewState::Created,
+        };
+        self.containers.insert(id.clone(), Process { view, stops: BTreeSet::new() });
+        self.answer(effect, EffectResult::Created(Ok(id)));
+    }
+
+    fn start_container(&mut self, effect: EffectId, container: ContainerIdx, id: &str) {
+        let behaviour = self.behaviour(container);
+        let wall = self.clock().wall;
+        let Some(process) = self.containers.get_mut(id) else {
+            let failed = failure("RunContainerError", "no such container");
+            return self.answer(effect, EffectResult::Started(Err(failed)));
+        };
+        if behaviour.start_error {
+            process.view.state = exited(None, wall, 128, "StartError", START_ERROR);
+            let failed = failure("RunContainerError", START_ERROR);
+            return self.answer(effect, EffectResult::Started(Err(failed)));
+        }
+        process.view.state = ContainerViewState::Running { started_at: wall };
+        let view = process.view.clone();
+        if let Some(time) = behaviour.run_for {
+            let exit = Event::Exit { id: id.to_owned(), code: behaviour.exit_code, reason: behaviour.exit_reason };
+            self.later(time, exit);
+        }
+        self.answer(effect, EffectResult::Started(Ok(view)));
+    }
+
+    fn run_hook(&mut self, effect: EffectId, container: ContainerIdx, id: &str, kind: HookKind) {
+        let behaviour = self.behaviour(container);
+        let Hook { takes, ok } = if kind == HookKind::PostStart { behaviour.post_start } else { behaviour.pre_stop };
+        let running = self.containers.get(id).is_some_and(|process| is_running(&process.view));
+        let failed = HookOutcome::Failed { message: "hook failed".to_owned() };
+        match takes {
+            _ if !running => self.answer(effect, EffectResult::Hook(failed)),
+            None => {}
+            Some(takes) => {
+                let outcome = if ok { HookOutcome::Succeeded } else { failed };
+                self.later(takes, Event::Answer(effect, EffectResult::Hook(outcome)));
+            }
+        }
+    }
+
+    fn probe(&mut self, effect: EffectId, container: ContainerIdx, id: &str, kind: ProbeKind) {
+        let behaviour = self.behaviour(container);
+        let rule = match kind {
+            ProbeKind::Startup => behaviour.startup,
+            ProbeKind::Liveness => behaviour.liveness,
+            ProbeKind::Readiness => behaviour.readiness,
+        };
+        let state = self.containers.get(id).map(|process| process.view.state.clone());
+        let outcome = match state {
+            Some(ContainerViewState::Running { started_at }) => {
+                match rule.passes(self.clock().wall.since(started_at)) {
+                    Some(true) => ProbeOutcome::Success { warning: None },
+                    Some(false) => ProbeOutcome::Failure { output: String::new() },
+                    None => ProbeOutcome::Error { message: "no such port".to_owned() },
+                }
+            }
+            Some(_) | None => ProbeOutcome::Error { message: "container does not run".to_owned() },
+        };
+        self.answer(effect, EffectResult::Probe(outcome));
+    }
+
+    fn stop_container(&mut self, effect: EffectId, container: ContainerIdx, id: &str, grace: Duration) {
+        let behaviour = self.behaviour(container);
+        let Some(process) = self.containers.get_mut(id).filter(|process| is_running(&process.view)) else {
+            return self.answer(effect, EffectResult::Stopped(Ok(())));
+        };
+        process.stops.insert(effect);
+        let id = id.to_owned();
+        self.later(grace, Event::Exit { id: id.clone(), code: KILLED, reason: None });
+        if let OnTerm::Exit { after, code } = behaviour.on_term {
+            self.later(after, Event::Exit { id, code, reason: None });
+        }
+    }
+
+    fn kill_sandbox(&mut self, sandbox: &str) {
+        let inside = self.containers.values().map(|process| &process.view);
+        let inside = inside.filter(|view| view.sandbox == sandbox && is_running(view));
+        for id in inside.map(|view| view.id.clone()).collect::<Vec<_>>() {
+            self.process_exits(&id, KILLED, None);
+        }
+    }
+
+    fn process_exits(&mut self, id: &str, code: i32, reason: Option<String>) {
+        let wall = self.clock().wall;
+        let Some(process) = self.containers.get_mut(id) else { return };
+        let ContainerViewState::Running { started_at } = process.view.state else { return };
+        let message = self.behaviours.get(self.plan.container(process.view.container).name());
+        let message = message.map(|behaviour| behaviour.message.clone()).unwrap_or_default();
+        let reason = reason.unwrap_or_else(|| if code == 0 { "Completed" } else { "Error" }.to_owned());
+        process.view.state = exited(Some(started_at), wall, code, &reason, &message);
+        let view = process.view.clone();
+        let stops = mem::take(&mut process.stops);
+        self.tell(Input::Container(view));
+        for effect in stops {
+            self.answer(effect, EffectResult::Stopped(Ok(())));
+        }
+    }
+
+    /// Returns how a container is called, for transcripts.
+    pub(super) fn name_of(&self, container: ContainerIdx) -> String {
+        self.name(container)
+    }
+}
+
+fn is_running(view: &ContainerView) -> bool {
+    matches!(view.state, ContainerViewState::Running { .. })
+}
+
+fn exited(
+    started_at: Option<Timestamp>,
+    finished_at: Timestamp,
+    exit_code: i32,
+    reason: &str,
+    message: &str,
+) -> ContainerViewState {
+    let (reason, message) = (reason.to_owned(), message.to_owned());
+    ContainerViewState::Exited { started_at, finished_at, exit_code, reason, message }
+}
+
+fn failure(reason: &str, message: &str) -> Failure {
+    Failure { reason: reason.to_owned(), message: message.to_owned() }
+}
+
+/// The present on both clocks. Each life of the agent has a monotonic clock of its own, which is ahead of the
+/// world by a second for each.
+fn at(now: Duration, lives: u64) -> Now {
+    let nanos = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX - EPOCH);
+    Now { mono: MonoTime(now + Duration::from_secs(lives)), wall: Timestamp(EPOCH + nanos) }
+}
+
+/// Wall-clock time of the beginning: 2026-01-01T00:00:00Z.
+const EPOCH: i64 = 1_767_225_600_000_000_000;
+/// Exit code of a process that was killed.
+const KILLED: i32 = 137;
+const START_ERROR: &str = "exec: \"/does-not-exist\": no such file or directory";
+const VOLUME_MESSAGE: &str = "MountVolume.SetUp failed for volume \"v\" : configmap \"c\" not found";
