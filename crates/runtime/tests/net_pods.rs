@@ -311,6 +311,47 @@ fn a_dead_instance_is_swept_and_its_host_ports_are_free() {
 }
 
 #[test]
+fn a_firewall_like_dockers_does_not_cut_pods_off_and_is_left_as_it_was() {
+    on_host(|dir| {
+        let outside = outside();
+        let rule = "oifname \"docker0\" drop";
+        run(
+            "nft",
+            &["add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }"],
+        );
+        run("nft", &["add", "rule", "ip", "filter", "FORWARD", rule]);
+        let before = host_state();
+        let network = open(dir, "one");
+        let (pod, address) = pod(&network, "a");
+        network.map_ports("a", address.into(), &[mapping(8080, 80)]).unwrap();
+        assert_eq!(seen_from(&outside, 80, Some(&pod), [192, 0, 2, 1].into(), 80), "192.0.2.2");
+        assert_eq!(seen_from(&pod, 80, Some(&outside), [192, 0, 2, 2].into(), 8080), "192.0.2.1");
+        drop(pod);
+        network.release("a").unwrap();
+        eventually("the veths go with their namespaces", || link_names() == before.0);
+        assert_eq!(host_state(), before);
+    });
+}
+
+#[test]
+fn rules_that_somebody_flushed_are_back_with_the_next_pod() {
+    on_host(|dir| {
+        let outside = outside();
+        let network = open(dir, "one");
+        let (server, address) = pod(&network, "server");
+        network.map_ports("server", address.into(), &[mapping(8080, 80)]).unwrap();
+        run("nft", &["flush", "ruleset"]);
+        let (client, _) = pod(&network, "client");
+        assert_eq!(seen_from(&outside, 80, Some(&client), [192, 0, 2, 1].into(), 80), "192.0.2.2");
+        assert_eq!(seen_from(&server, 80, Some(&outside), [192, 0, 2, 2].into(), 8080), "192.0.2.1");
+        run("nft", &["flush", "ruleset"]);
+        network.map_ports("server", address.into(), &[mapping(8081, 80)]).unwrap();
+        seen_from(&server, 80, Some(&outside), [192, 0, 2, 2].into(), 8080);
+        seen_from(&server, 80, Some(&outside), [192, 0, 2, 2].into(), 8081);
+    });
+}
+
+#[test]
 fn a_restarted_instance_finds_its_leases_again() {
     on_host(|dir| {
         let (namespace, address) = pod(&open(dir, "one"), "a");

@@ -8,13 +8,27 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::{Error, NetworkOptions, Result, lease::Locked, lease::State, link, link::Link, link::Links, nat, subnet};
+use super::{
+    Error, NetworkOptions, Result, forward,
+    lease::{Locked, State},
+    link::{self, Link, Links},
+    nat,
+    nft::Nftables,
+    subnet,
+};
 
 /// Forwards packets between interfaces; pods reach nothing beyond the machine, or beyond their bridge, without it.
 const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 
 /// MTU of Ethernet, for machines without a default route.
 const DEFAULT_MTU: u32 = 1500;
+
+/// Connections to the kernel.
+#[derive(Debug)]
+pub(super) struct Kernel {
+    pub(super) links: Links,
+    pub(super) nftables: Nftables,
+}
 
 /// Reads the state of the network, or begins a new one.
 pub(super) fn load_or_plan(locked: &Locked<'_>, links: &mut Links, options: &NetworkOptions) -> Result<State> {
@@ -44,16 +58,17 @@ pub(super) fn load_or_plan(locked: &Locked<'_>, links: &mut Links, options: &Net
 /// Completes what is missing for pods on bridge number `index`, and returns that bridge.
 pub(super) fn ensure(
     locked: &Locked<'_>,
-    links: &mut Links,
+    kernel: &mut Kernel,
     state: &mut State,
     options: &NetworkOptions,
     index: u32,
 ) -> Result<Link> {
     if state.nat.is_none() {
         set_sysctl(locked, state, Path::new(FORWARD), "1")?;
-        state.nat = Some(install_nat(&options.bridge, state));
+        state.nat = Some(install_nat(&mut kernel.nftables, &options.bridge, state));
         locked.set_state(state)?;
     }
+    let links = &mut kernel.links;
     let name = format!("{}{index}", options.bridge);
     if let Some(bridge) =
         link::find_bridge(&links.links()?, &name)?.filter(|_| state.bridges.get(&index) == Some(&true))
@@ -84,8 +99,9 @@ fn build_bridge(links: &mut Links, state: &State, name: &str, index: u32) -> Res
 }
 
 /// Undoes everything. Veths that still wait for the end of their namespace do not hinder.
-pub(super) fn tear_down(locked: &Locked<'_>, links: &mut Links, options: &NetworkOptions) -> Result<()> {
+pub(super) fn tear_down(locked: &Locked<'_>, kernel: &mut Kernel, options: &NetworkOptions) -> Result<()> {
     let Some(state) = locked.state()? else { return Ok(()) };
+    let Kernel { links, nftables } = kernel;
     let present = links.links()?;
     for index in state.bridges.keys() {
         let name = format!("{}{index}", options.bridge);
@@ -93,13 +109,12 @@ pub(super) fn tear_down(locked: &Locked<'_>, links: &mut Links, options: &Networ
             links.apply(vec![link::delete_link(&bridge)])?;
         }
     }
-    if state.nat != Some(false)
-        && let Err(error) = nat::uninstall(&options.bridge)
-    {
-        match state.nat {
-            None => tracing::debug!(%error, "no NAT rules to remove"),
-            Some(_) => return Err(error),
-        }
+    match state.nat {
+        Some(true) => uninstall_nat(nftables, &options.bridge)?,
+        Some(false) => {}
+        // Killed while installing, or before.
+        None => uninstall_nat(nftables, &options.bridge)
+            .unwrap_or_else(|error| tracing::debug!(%error, "no NAT rules to remove")),
     }
     for (path, value) in &state.sysctls {
         write_sysctl(path, value)?;
@@ -107,15 +122,45 @@ pub(super) fn tear_down(locked: &Locked<'_>, links: &mut Links, options: &Networ
     locked.remove_state()
 }
 
+/// Puts the rules back that somebody else has removed (`nft flush ruleset`), host ports included.
+pub(super) fn repair_nat(
+    locked: &Locked<'_>,
+    kernel: &mut Kernel,
+    state: &State,
+    options: &NetworkOptions,
+) -> Result<()> {
+    let Kernel { nftables, .. } = kernel;
+    let failed = |source| Error::Netlink { action: "look for our nftables table".to_owned(), source };
+    if state.nat != Some(true) || nftables.has_table(&options.bridge).map_err(failed)? {
+        return Ok(());
+    }
+    tracing::warn!(table = options.bridge, "somebody removed our NAT rules; installing them again");
+    if install_nat(nftables, &options.bridge, state) {
+        for (address, lease) in locked.leases()? {
+            nat::map(nftables, &options.bridge, address, &lease.ports)?;
+        }
+    }
+    Ok(())
+}
+
 /// Pods work among themselves and with the host without NAT, so that its absence is reported once.
-fn install_nat(table: &str, state: &State) -> bool {
-    match nat::install(table, state.subnet) {
+fn install_nat(nftables: &mut Nftables, table: &str, state: &State) -> bool {
+    let installed = nat::install(nftables, table, state.subnet);
+    match installed.and_then(|()| forward::open(nftables, table, state.subnet)) {
         Ok(()) => true,
         Err(error) => {
             tracing::warn!(%error, "pods can't reach beyond this machine: no nftables NAT");
             false
         }
     }
+}
+
+fn uninstall_nat(nftables: &mut Nftables, table: &str) -> Result<()> {
+    forward::close(nftables, table).map_err(|source| Error::Netlink {
+        action: "remove our rules from iptables' FORWARD chain".to_owned(),
+        source,
+    })?;
+    nat::uninstall(nftables, table)
 }
 
 /// Remembers the value of a kernel parameter, durably, before changing it.

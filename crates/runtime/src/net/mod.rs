@@ -22,6 +22,7 @@
 //! [`map_ports`]: Network::map_ports
 
 mod error;
+mod forward;
 mod infra;
 mod lease;
 mod link;
@@ -44,8 +45,10 @@ use std::{
 
 use cri::PortMapping;
 pub use error::{Error, Result};
+use infra::Kernel;
 use lease::{Lease, Locked, RunDir, State};
 use link::Links;
+use nft::Nftables;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 pub use subnet::Subnet;
 
@@ -82,7 +85,7 @@ pub struct Network {
 
 #[derive(Debug)]
 struct Inner {
-    links: Links,
+    kernel: Kernel,
     /// Life of the network that the rest is about.
     generation: u64,
     /// Indices of complete bridges, by number.
@@ -108,7 +111,8 @@ impl Network {
     /// [`Error::InvalidOption`], [`Error::Io`], [`Error::Netlink`].
     pub fn open(run_dir: &Path, options: NetworkOptions) -> Result<Self> {
         check(&options)?;
-        let inner = Inner { links: Links::open()?, generation: 0, bridges: HashMap::new(), own: HashMap::new() };
+        let kernel = Kernel { links: Links::open()?, nftables: Nftables::default() };
+        let inner = Inner { kernel, generation: 0, bridges: HashMap::new(), own: HashMap::new() };
         let network = Self { run_dir: RunDir::open(run_dir)?, options, inner: Mutex::new(inner) };
         let locked = network.run_dir.lock()?;
         let leases = locked.leases()?.into_iter().filter(|(_, lease)| lease.instance == network.options.instance);
@@ -168,9 +172,7 @@ impl Network {
             return Err(Error::InvalidPort { reason: format!("{address} is not an IPv4 address") });
         };
         let locked = self.run_dir.lock()?;
-        if locked.state()?.is_none_or(|state| state.nat != Some(true)) {
-            return Err(Error::NoNat);
-        }
+        let Some(state) = locked.state()?.filter(|state| state.nat == Some(true)) else { return Err(Error::NoNat) };
         let leases = locked.leases()?;
         let Some((_, lease)) = leases.iter().find(|(leased, lease)| *leased == address && self.owns(lease, sandbox))
         else {
@@ -183,7 +185,9 @@ impl Network {
         let mut lease = lease.clone();
         lease.ports.extend_from_slice(ports);
         locked.set_lease(address, &lease)?;
-        nat::map(&self.options.bridge, address, &lease.ports)
+        let kernel = &mut self.inner().kernel;
+        infra::repair_nat(&locked, kernel, &state, &self.options)?;
+        nat::map(&mut kernel.nftables, &self.options.bridge, address, &lease.ports)
     }
 
     /// Gives back what a sandbox has: ports and address. The interface goes with the namespace, which should be gone by now or
@@ -242,7 +246,7 @@ impl Network {
     fn lease(&self, sandbox: &str) -> Result<Place> {
         let locked = self.run_dir.lock()?;
         let mut inner = self.inner();
-        let mut state = infra::load_or_plan(&locked, &mut inner.links, &self.options)?;
+        let mut state = infra::load_or_plan(&locked, &mut inner.kernel.links, &self.options)?;
         let lease = Lease { instance: self.options.instance.clone(), sandbox: sandbox.to_owned(), ports: Vec::new() };
         let address = locked.take(state.subnet, &lease)?;
         let place = self.place(&locked, &mut inner, &mut state, address);
@@ -264,7 +268,7 @@ impl Network {
         let locked = self.run_dir.lock()?;
         let mut inner = self.inner();
         inner.bridges.clear();
-        let mut state = infra::load_or_plan(&locked, &mut inner.links, &self.options)?;
+        let mut state = infra::load_or_plan(&locked, &mut inner.kernel.links, &self.options)?;
         self.place(&locked, &mut inner, &mut state, address)
     }
 
@@ -275,9 +279,12 @@ impl Network {
         }
         let index = state.subnet.part_of(address);
         let bridge = match inner.bridges.get(&index) {
-            Some(bridge) => *bridge,
+            Some(bridge) => {
+                infra::repair_nat(locked, &mut inner.kernel, state, &self.options)?;
+                *bridge
+            }
             None => {
-                let bridge = infra::ensure(locked, &mut inner.links, state, &self.options, index)?.index;
+                let bridge = infra::ensure(locked, &mut inner.kernel, state, &self.options, index)?.index;
                 inner.bridges.insert(index, bridge);
                 bridge
             }
@@ -298,11 +305,11 @@ impl Network {
 
     fn create_veth(&self, sandbox: &str, place: Place, netns: BorrowedFd<'_>) -> Result<()> {
         let requests = link::create_veth(&veth_name(sandbox), place.bridge, place.mtu, mac(place.address), netns);
-        self.inner().links.apply(requests)
+        self.inner().kernel.links.apply(requests)
     }
 
     fn give_back(&self, locked: &Locked<'_>, address: Ipv4Addr, lease: &Lease) -> Result<()> {
-        nat::unmap(&self.options.bridge, &lease.ports)?;
+        nat::unmap(&mut self.inner().kernel.nftables, &self.options.bridge, &lease.ports)?;
         locked.remove_lease(address)
     }
 
@@ -310,7 +317,7 @@ impl Network {
         if !locked.is_unused()? {
             return Ok(());
         }
-        infra::tear_down(locked, &mut self.inner().links, &self.options)
+        infra::tear_down(locked, &mut self.inner().kernel, &self.options)
     }
 
     fn owns(&self, lease: &Lease, sandbox: &str) -> bool {

@@ -26,7 +26,7 @@ use cri::{PortMapping, Protocol};
 
 use super::{
     Error, Result, Subnet,
-    nft::{Hook, REG, Rule, Transaction},
+    nft::{Hook, Nftables, REG, Rule, Transaction},
 };
 
 /// Priorities of `linux/netfilter_ipv4.h`: `NF_IP_PRI_RAW`, `NF_IP_PRI_NAT_DST`, `NF_IP_PRI_NAT_SRC`.
@@ -45,14 +45,14 @@ const STATUS: (u32, u32) = (2, 1 << 5);
 const LOCAL: u32 = 2;
 
 /// Offsets of source and destination address in the IPv4 header, of the destination port in the transport header.
-const OFFSET: (u32, u32, u32) = (12, 16, 2);
+pub(super) const OFFSET: (u32, u32, u32) = (12, 16, 2);
 
 /// Numbers of the nft program for `ipv4_addr`, `inet_proto`, `inet_service`, and how it joins them.
 const TYPE: (u32, u32, u32) = (7, 12, 13);
 const TYPE_BITS: u32 = 6;
 
 /// Installs the table, in the place of one that was left behind.
-pub(super) fn install(table: &str, pods: Subnet) -> io::Result<()> {
+pub(super) fn install(nftables: &mut Nftables, table: &str, pods: Subnet) -> io::Result<()> {
     let mut nft = Transaction::new(table);
     nft.add_table();
     nft.delete_table();
@@ -71,29 +71,32 @@ pub(super) fn install(table: &str, pods: Subnet) -> io::Result<()> {
     nft.add_rule("postrouting", from_loopback(pods));
     nft.add_chain("guard", Hook { kind: "filter", number: HOOK.0, priority: PRIORITY.0 });
     nft.add_rule("guard", guard(table));
-    nft.commit()
+    nft.commit(nftables)
 }
 
 /// Removes the table; it may be gone.
-pub(super) fn uninstall(table: &str) -> Result<()> {
+pub(super) fn uninstall(nftables: &mut Nftables, table: &str) -> Result<()> {
     let mut nft = Transaction::new(table);
     nft.add_table();
     nft.delete_table();
-    nft.commit().map_err(|source| Error::Netlink { action: format!("delete nftables table {table}"), source })
+    nft.commit(nftables).map_err(|source| Error::Netlink { action: format!("delete nftables table {table}"), source })
 }
 
 /// Leads ports of the host to a pod, in the place of what was left behind for these ports.
-pub(super) fn map(table: &str, pod: Ipv4Addr, ports: &[PortMapping]) -> Result<()> {
+pub(super) fn map(nftables: &mut Nftables, table: &str, pod: Ipv4Addr, ports: &[PortMapping]) -> Result<()> {
     let elements = elements(ports)?;
-    let add = || {
+    if elements.is_empty() {
+        return Ok(());
+    }
+    let add = |nftables: &mut Nftables| {
         let mut nft = Transaction::new(table);
         elements.iter().for_each(|(key, port)| nft.add_element(key.map(), &key.bytes(), &target(pod, *port)));
-        nft.commit()
+        nft.commit(nftables)
     };
-    let outcome = match add() {
+    let outcome = match add(nftables) {
         Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
-            unmap(table, ports)?;
-            add()
+            unmap(nftables, table, ports)?;
+            add(nftables)
         }
         other => other,
     };
@@ -110,19 +113,19 @@ pub(super) fn check_free(taken: &[PortMapping], wanted: &[PortMapping]) -> Resul
 }
 
 /// Takes the ports of a pod away again; those that are not there are no error.
-pub(super) fn unmap(table: &str, ports: &[PortMapping]) -> Result<()> {
+pub(super) fn unmap(nftables: &mut Nftables, table: &str, ports: &[PortMapping]) -> Result<()> {
     let elements = elements(ports).unwrap_or_default();
-    let delete = |keys: &[&Key]| {
+    let delete = |nftables: &mut Nftables, keys: &[&Key]| {
         let mut nft = Transaction::new(table);
         keys.iter().for_each(|key| nft.delete_element(key.map(), &key.bytes()));
-        nft.commit()
+        nft.commit(nftables)
     };
     let keys: Vec<&Key> = elements.keys().collect();
-    if keys.is_empty() || delete(&keys).is_ok() {
+    if keys.is_empty() || delete(nftables, &keys).is_ok() {
         return Ok(());
     }
     for key in keys {
-        match delete(&[key]) {
+        match delete(nftables, &[key]) {
             Err(source) if source.raw_os_error() != Some(libc::ENOENT) => {
                 return Err(Error::Netlink { action: format!("unmap port {key} of the host"), source });
             }
@@ -217,7 +220,7 @@ fn to_ip_port() -> Rule {
         .destination_nat(REG, REG + 1)
 }
 
-fn in_subnet(rule: Rule, offset: u32, subnet: Subnet) -> Rule {
+pub(super) fn in_subnet(rule: Rule, offset: u32, subnet: Subnet) -> Rule {
     rule.network(offset, 4, REG).mask(REG, subnet.mask().octets()).equals(REG, &subnet.address().octets())
 }
 

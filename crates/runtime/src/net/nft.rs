@@ -15,6 +15,7 @@ const NLM_F_ACK: u16 = 0x4;
 const NLM_F_CREATE: u16 = 0x400;
 const NLM_F_EXCL: u16 = 0x200;
 const NLM_F_APPEND: u16 = 0x800;
+const NLM_F_DUMP: u16 = 0x300;
 
 /// `NFNL_SUBSYS_NFTABLES`.
 const SUBSYSTEM: u16 = 10;
@@ -28,8 +29,12 @@ const NESTED: u16 = 0x8000;
 /// First of the 4-byte registers (`NFT_REG32_00`); the following have the following numbers.
 pub(super) const REG: u32 = 8;
 
-/// `NF_DROP`.
+/// `NF_DROP` and `NF_ACCEPT`.
 const DROP: u32 = 0;
+const ACCEPT: u32 = 1;
+
+/// Length of `struct nfgenmsg`, which comes before the attributes.
+const FAMILY_HEADER: usize = 4;
 
 /// Where a base chain is called.
 #[derive(Debug, Clone, Copy)]
@@ -42,18 +47,144 @@ pub(super) struct Hook {
     pub(super) priority: i32,
 }
 
+/// A connection to nftables, of the network namespace in which it was first used.
+///
+/// It stays open: closing one right after a transaction waits for a grace period of the kernel (20 ms).
+#[derive(Debug, Default)]
+pub(super) struct Nftables {
+    socket: Option<Socket>,
+}
+
+/// A base chain as it is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct BaseChain {
+    pub(super) table: String,
+    pub(super) name: String,
+    /// `NF_INET_…`.
+    pub(super) hook: u32,
+    /// Whether it drops what its rules do not decide.
+    pub(super) drops: bool,
+}
+
+impl Nftables {
+    fn socket(&mut self) -> io::Result<&mut Socket> {
+        match &mut self.socket {
+            Some(socket) => Ok(socket),
+            closed => Ok(closed.insert(Socket::open(NETLINK_NETFILTER)?)),
+        }
+    }
+
+    /// Returns whether there is an IPv4 table of that name.
+    pub(super) fn has_table(&mut self, table: &str) -> io::Result<bool> {
+        let mut attrs = Attrs::default();
+        attrs.string(1, table);
+        let socket = self.socket()?;
+        let sequence = socket.sequence(1);
+        let request = request(1, NLM_F_ACK, sequence, &attrs);
+        match socket.transact(&request, sequence, 1, None)? {
+            None => Ok(true),
+            Some(refusal) if refusal.source.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+            Some(refusal) => Err(refusal.source),
+        }
+    }
+
+    /// Lists the base chains of all IPv4 tables.
+    pub(super) fn base_chains(&mut self) -> io::Result<Vec<BaseChain>> {
+        let mut chains = Vec::new();
+        self.dump(4, &Attrs::default(), |attrs| {
+            let name =
+                |kind| find(attrs, kind).and_then(|v| std::str::from_utf8(v).ok()).map(|v| v.trim_end_matches('\0'));
+            let hook = find(attrs, 4).and_then(|hook| be32(find(hook, 1)?));
+            if let (Some(table), Some(chain), Some(hook)) = (name(1), name(3), hook) {
+                let drops = find(attrs, 5).and_then(be32) == Some(DROP);
+                chains.push(BaseChain { table: table.to_owned(), name: chain.to_owned(), hook, drops });
+            }
+        })?;
+        Ok(chains)
+    }
+
+    /// Finds the rules of a chain that carry a comment, by their handles.
+    pub(super) fn rules_with_comment(&mut self, table: &str, chain: &str, comment: &str) -> io::Result<Vec<u64>> {
+        let mut filter = Attrs::default();
+        filter.string(1, table);
+        filter.string(2, chain);
+        let mut handles = Vec::new();
+        let wanted = comment_data(comment);
+        self.dump(7, &filter, |attrs| {
+            let handle = find(attrs, 3).and_then(|value| value.try_into().ok()).map(u64::from_be_bytes);
+            if find(attrs, 7) == Some(&wanted) {
+                handles.extend(handle);
+            }
+        })?;
+        Ok(handles)
+    }
+
+    fn dump(&mut self, kind: u16, filter: &Attrs, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+        let socket = self.socket()?;
+        let sequence = socket.sequence(1);
+        let request = request(kind, NLM_F_DUMP, sequence, filter);
+        socket.dump(&request, sequence, |message| {
+            if let Some(attrs) = message.get(HEADER + FAMILY_HEADER..) {
+                each(attrs);
+            }
+        })
+    }
+}
+
+/// Builds a message that is not part of a transaction.
+fn request(kind: u16, flags: u16, sequence: u32, attrs: &Attrs) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let body = [&[IPV4, 0, 0, 0], attrs.0.as_slice()].concat();
+    push_message(&mut bytes, (SUBSYSTEM << 8) | kind, NLM_F_REQUEST | flags, sequence, &body);
+    bytes
+}
+
+fn push_message(bytes: &mut Vec<u8>, kind: u16, flags: u16, sequence: u32, body: &[u8]) {
+    let length = u32::try_from(HEADER + body.len()).unwrap_or(u32::MAX);
+    bytes.extend(length.to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(flags.to_ne_bytes());
+    bytes.extend(sequence.to_ne_bytes());
+    bytes.extend(0u32.to_ne_bytes());
+    bytes.extend(body);
+}
+
+/// Finds an attribute by its kind.
+fn find(mut attrs: &[u8], wanted: u16) -> Option<&[u8]> {
+    while let [l0, l1, k0, k1, ..] = attrs {
+        let length = usize::from(u16::from_ne_bytes([*l0, *l1]));
+        let value = attrs.get(4..length)?;
+        // The two upper bits are flags.
+        if u16::from_ne_bytes([*k0, *k1]) & 0x3fff == wanted {
+            return Some(value);
+        }
+        attrs = attrs.get(length.next_multiple_of(4)..)?;
+    }
+    None
+}
+
+fn be32(value: &[u8]) -> Option<u32> {
+    value.try_into().ok().map(u32::from_be_bytes)
+}
+
+/// Encodes a comment as the nft program does: type 0, length, text with NUL.
+fn comment_data(comment: &str) -> Vec<u8> {
+    let length = u8::try_from(comment.len() + 1).unwrap_or(u8::MAX);
+    [&[0, length], comment.as_bytes(), &[0]].concat()
+}
+
 /// A list of changes that take effect all at once or not at all.
 #[derive(Debug)]
 pub(super) struct Transaction {
     table: String,
-    bytes: Vec<u8>,
-    count: u32,
+    /// Kind, flags, and what follows the header.
+    messages: Vec<(u16, u16, Vec<u8>)>,
 }
 
 impl Transaction {
     /// Begins a transaction on one IPv4 table.
     pub(super) fn new(table: &str) -> Self {
-        let mut transaction = Self { table: table.to_owned(), bytes: Vec::new(), count: 0 };
+        let mut transaction = Self { table: table.to_owned(), messages: Vec::new() };
         transaction.batch_mark(BATCH.0);
         transaction
     }
@@ -94,6 +225,25 @@ impl Transaction {
         self.message(6, NLM_F_CREATE | NLM_F_APPEND, attrs);
     }
 
+    /// Inserts a rule with a comment before all others of a chain.
+    pub(super) fn insert_rule(&mut self, chain: &str, rule: Rule, comment: &str) {
+        let mut attrs = Attrs::default();
+        attrs.string(1, &self.table);
+        attrs.string(2, chain);
+        attrs.raw(4 | NESTED, &rule.0.0);
+        attrs.raw(7, &comment_data(comment));
+        self.message(6, NLM_F_CREATE, attrs);
+    }
+
+    /// Removes a rule by its handle.
+    pub(super) fn delete_rule(&mut self, chain: &str, handle: u64) {
+        let mut attrs = Attrs::default();
+        attrs.string(1, &self.table);
+        attrs.string(2, chain);
+        attrs.raw(3, &handle.to_be_bytes());
+        self.message(8, 0, attrs);
+    }
+
     /// Makes a map. Types (for those who list it) are those of the nft program; lengths are in bytes.
     pub(super) fn add_map(&mut self, name: &str, key: (u32, u32), data: (u32, u32)) {
         /// `NFT_SET_MAP`.
@@ -106,7 +256,8 @@ impl Transaction {
         attrs.be32(5, key.1);
         attrs.be32(6, data.0);
         attrs.be32(7, data.1);
-        attrs.be32(10, self.count);
+        // An id, needed only to refer to the set in the same transaction; but it has to differ.
+        attrs.be32(10, u32::try_from(self.messages.len()).unwrap_or(u32::MAX));
         self.message(9, NLM_F_CREATE, attrs);
     }
 
@@ -138,41 +289,31 @@ impl Transaction {
     }
 
     /// Sends the transaction and waits for the kernel's verdict.
-    pub(super) fn commit(mut self) -> io::Result<()> {
+    pub(super) fn commit(mut self, nft: &mut Nftables) -> io::Result<()> {
         self.batch_mark(BATCH.1);
-        // A socket of its own: a refused transaction may leave answers that nobody waits for.
-        let mut socket = Socket::open(NETLINK_NETFILTER)?;
-        // The mark at the end is not acknowledged; the one at the beginning is only when all is refused.
-        let changes = self.count.saturating_sub(2);
-        match socket.transact(&self.bytes, 1, changes, Some(0))? {
+        let count = u32::try_from(self.messages.len()).unwrap_or(u32::MAX);
+        let socket = nft.socket()?;
+        let first = socket.sequence(count);
+        let mut bytes = Vec::new();
+        for (sequence, (kind, flags, body)) in (first..).zip(&self.messages) {
+            push_message(&mut bytes, *kind, *flags, sequence, body);
+        }
+        // The marks are not acknowledged, but a refusal of the first is one of all.
+        match socket.transact(&bytes, first.wrapping_add(1), count.saturating_sub(2), Some(first))? {
             Some(refusal) => Err(refusal.source),
             None => Ok(()),
         }
     }
 
     fn batch_mark(&mut self, kind: u16) {
-        let mut attrs = Attrs::default();
-        attrs.0.extend([0, 0]);
-        attrs.0.extend(SUBSYSTEM.to_be_bytes());
-        self.push(kind, NLM_F_REQUEST, attrs);
+        let mut body = vec![0, 0];
+        body.extend(SUBSYSTEM.to_be_bytes());
+        self.messages.push((kind, NLM_F_REQUEST, body));
     }
 
     fn message(&mut self, kind: u16, flags: u16, attrs: Attrs) {
-        let mut body = Attrs(vec![IPV4, 0, 0, 0]);
-        body.0.extend(attrs.0);
-        self.push((SUBSYSTEM << 8) | kind, NLM_F_REQUEST | NLM_F_ACK | flags, body);
-    }
-
-    /// Sequence numbers count from 0, the mark at the beginning.
-    fn push(&mut self, kind: u16, flags: u16, body: Attrs) {
-        let length = u32::try_from(HEADER + body.0.len()).unwrap_or(u32::MAX);
-        self.bytes.extend(length.to_ne_bytes());
-        self.bytes.extend(kind.to_ne_bytes());
-        self.bytes.extend(flags.to_ne_bytes());
-        self.bytes.extend(self.count.to_ne_bytes());
-        self.bytes.extend(0u32.to_ne_bytes());
-        self.bytes.extend(body.0);
-        self.count += 1;
+        let body = [&[IPV4, 0, 0, 0], attrs.0.as_slice()].concat();
+        self.messages.push(((SUBSYSTEM << 8) | kind, NLM_F_REQUEST | NLM_F_ACK | flags, body));
     }
 }
 
@@ -280,11 +421,25 @@ impl Rule {
         self.expression("masq", |_| {})
     }
 
+    /// Counts packets.
+    pub(super) fn counter(self) -> Self {
+        self.expression("counter", |_| {})
+    }
+
     /// Drops the packet.
     pub(super) fn drop_packet(self) -> Self {
+        self.verdict(DROP)
+    }
+
+    /// Accepts the packet, as far as this base chain is concerned.
+    pub(super) fn accept(self) -> Self {
+        self.verdict(ACCEPT)
+    }
+
+    fn verdict(self, verdict: u32) -> Self {
         self.expression("immediate", |attrs| {
             attrs.be32(1, 0);
-            attrs.nested(2, |attrs| attrs.nested(2, |attrs| attrs.be32(1, DROP)));
+            attrs.nested(2, |attrs| attrs.nested(2, |attrs| attrs.be32(1, verdict)));
         })
     }
 
