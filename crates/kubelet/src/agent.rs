@@ -7,8 +7,8 @@ use std::{
 };
 
 use cri::{ContainerFilter, ContainerStatus, ImageService, RuntimeEvent, RuntimeService, SandboxStatus};
-use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::Pod;
+use futures::{Stream, StreamExt as _};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::{
     Api, Client,
     runtime::{WatchStreamExt as _, watcher},
@@ -21,15 +21,17 @@ use tokio::{
 
 use crate::{
     Options,
+    admission::{self, Rejection},
     clock::Clock,
     events, http_client,
     names::{describe_pod, pod_uid},
     node,
     node_context::{ApiClient, NodeContext},
+    objects::References,
     orphans,
     paths::PodPaths,
     pod_worker::{Desired, Inbox, PodWorker},
-    view,
+    refusal, view, volumes,
 };
 
 /// Runtime events that may wait for one pod. Each container makes three; a worker that falls further behind lists its
@@ -77,9 +79,12 @@ impl<R> Clone for Kubelet<R> {
 #[derive(Debug)]
 struct Handle {
     name: (String, String),
+    /// ConfigMaps and Secrets that its volumes show.
+    references: References,
     desired: watch::Sender<Desired>,
     runtime: mpsc::Sender<RuntimeEvent>,
     relist: Arc<Notify>,
+    refresh: Arc<Notify>,
 }
 
 /// What the runtime had when the agent started, by pod uid.
@@ -142,6 +147,7 @@ impl<R: RuntimeService + ImageService> Kubelet<R> {
             options: self.options.clone(),
             clock: Clock::start(),
             events: recorder,
+            labels: node::labels(&self.options),
             allocatable: capacity,
             memory: node::memory_bytes(),
             tls,
@@ -186,12 +192,25 @@ struct Agent<R> {
     started: bool,
 }
 
+/// Streams the objects of a kind that are there and change. Failures are logged and tried again.
+fn changes<K>(client: &Client) -> impl Stream<Item = K> + Send + use<K>
+where
+    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
+{
+    let objects = watcher(Api::<K>::all(client.clone()), watcher::Config::default()).default_backoff();
+    objects.applied_objects().filter_map(|result| {
+        std::future::ready(result.map_err(|e| tracing::debug!("watching {}: {e}", K::kind(&()))).ok())
+    })
+}
+
 impl<R: RuntimeService + ImageService> Agent<R> {
     async fn serve(&mut self, mut runtime_events: broadcast::Receiver<RuntimeEvent>) {
         let api: Api<Pod> = Api::all(self.context.client.0.clone());
         let selector = format!("spec.nodeName={}", self.context.options.node_name);
         let config = watcher::Config::default().fields(&selector);
         let mut pods = std::pin::pin!(watcher(api, config).default_backoff());
+        let mut config_maps = std::pin::pin!(changes::<ConfigMap>(&self.context.client.0));
+        let mut secrets = std::pin::pin!(changes::<Secret>(&self.context.client.0));
         let mut listed = BTreeSet::new();
         loop {
             tokio::select! {
@@ -206,6 +225,14 @@ impl<R: RuntimeService + ImageService> Agent<R> {
                     }
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
+                Some(changed) = config_maps.next() => {
+                    let name = changed.metadata.name.unwrap_or_default();
+                    self.refresh(changed.metadata.namespace.as_deref(), |r| r.config_maps.contains(&name));
+                }
+                Some(changed) = secrets.next() => {
+                    let name = changed.metadata.name.unwrap_or_default();
+                    self.refresh(changed.metadata.namespace.as_deref(), |r| r.secrets.contains(&name));
+                }
                 Some(done) = self.workers.join_next() => match done {
                     Ok(uid) => drop(self.handles.remove(&uid)),
                     Err(e) => tracing::error!("a pod worker panicked: {e}"),
@@ -256,14 +283,45 @@ impl<R: RuntimeService + ImageService> Agent<R> {
         let (desired, desired_rx) = watch::channel(Desired { pod: Arc::clone(&pod), gone: false });
         let (runtime, runtime_rx) = mpsc::channel(POD_EVENTS);
         let relist = Arc::new(Notify::new());
-        let inbox = Inbox { desired: desired_rx, runtime: runtime_rx, relist: Arc::clone(&relist) };
-        self.handles.insert(uid.clone(), Handle { name, desired, runtime, relist });
+        let refresh = Arc::new(Notify::new());
+        let inbox = Inbox {
+            desired: desired_rx,
+            runtime: runtime_rx,
+            relist: Arc::clone(&relist),
+            refresh: Arc::clone(&refresh),
+        };
         let seen = self.take_seen(&uid, &plan);
+        let admitted = if seen.is_some() { Ok(()) } else { self.admit(&pod) };
+        let references = volumes::references(&pod);
+        self.handles.insert(uid.clone(), Handle { name, references, desired, runtime, relist, refresh });
+        if let Err(rejection) = admitted {
+            let refusal = refusal::refuse(Arc::clone(&self.context), plan, rejection, inbox.desired);
+            self.workers.spawn(async move {
+                refusal.await;
+                uid
+            });
+            return;
+        }
         let worker = PodWorker::new(Arc::clone(&self.context), plan, seen, inbox);
         self.workers.spawn(async move {
             worker.run().await;
             uid
         });
+    }
+
+    /// Checks a new pod against those that are here and have not ended.
+    fn admit(&self, pod: &Pod) -> Result<(), Rejection> {
+        let newest: Vec<_> = self.handles.values().map(|h| Arc::clone(&h.desired.borrow().pod)).collect();
+        let phase = |p: &Pod| p.status.as_ref().and_then(|s| s.phase.clone()).unwrap_or_default();
+        let active = newest.iter().filter(|p| !matches!(phase(p).as_str(), "Succeeded" | "Failed"));
+        let others: Vec<&Pod> = active.map(AsRef::as_ref).collect();
+        admission::check(pod, &others, &self.context.allocatable, &self.context.labels)
+    }
+
+    /// Lets the pods know that show an object in a volume (contract S11-05).
+    fn refresh(&self, namespace: Option<&str>, uses: impl Fn(&References) -> bool) {
+        let concerned = self.handles.values().filter(|h| namespace == Some(h.name.0.as_str()) && uses(&h.references));
+        concerned.for_each(|h| h.refresh.notify_one());
     }
 
     /// Returns what the runtime has of a pod that an earlier agent ran; `None`: the pod is new.

@@ -3,6 +3,7 @@
 //! It talks to the API server through a [`kube::Client`] and to the container runtime through the traits of [`cri`];
 //! it knows neither implementation.
 
+mod admission;
 mod agent;
 mod clock;
 mod container_config;
@@ -24,12 +25,15 @@ mod orphans;
 mod paths;
 mod pod_worker;
 mod probe;
+mod refusal;
 mod resources;
 mod sandbox_config;
 mod security;
 mod services;
 mod status;
 mod termination;
+#[cfg(test)]
+mod test_support;
 mod timeline;
 mod view;
 mod volumes;

@@ -66,6 +66,12 @@ pub(crate) async fn register(
 fn node(options: &Options, capacity: &BTreeMap<String, Quantity>) -> Node {
     let mut node = Node { spec: Some(NodeSpec::default()), status: Some(status(options, capacity)), ..Node::default() };
     node.metadata.name = Some(options.node_name.clone());
+    node.metadata.labels = Some(labels(options));
+    node
+}
+
+/// Returns the labels of the node object.
+pub(crate) fn labels(options: &Options) -> BTreeMap<String, String> {
     let mut labels = options.labels.clone();
     for (key, value) in [
         ("kubernetes.io/hostname", options.node_name.as_str()),
@@ -76,8 +82,7 @@ fn node(options: &Options, capacity: &BTreeMap<String, Quantity>) -> Node {
     ] {
         labels.insert(key.to_owned(), value.to_owned());
     }
-    node.metadata.labels = Some(labels);
-    node
+    labels
 }
 
 fn status(options: &Options, capacity: &BTreeMap<String, Quantity>) -> NodeStatus {

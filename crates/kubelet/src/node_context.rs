@@ -20,6 +20,8 @@ pub(crate) struct NodeContext<R> {
     pub(crate) clock: Clock,
     /// Events.
     pub(crate) events: EventRecorder,
+    /// Labels of the node object.
+    pub(crate) labels: BTreeMap<String, String>,
     /// What the machine has and pods may use.
     pub(crate) allocatable: BTreeMap<String, Quantity>,
     /// Memory of the machine in bytes.

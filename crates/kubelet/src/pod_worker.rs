@@ -51,6 +51,8 @@ pub(crate) struct Inbox {
     pub(crate) runtime: mpsc::Receiver<RuntimeEvent>,
     /// Events were lost: list the containers again.
     pub(crate) relist: Arc<Notify>,
+    /// A ConfigMap or Secret of a volume changed.
+    pub(crate) refresh: Arc<Notify>,
 }
 
 /// One pod and its machine.
@@ -69,6 +71,8 @@ pub(crate) struct PodWorker<R> {
     sandbox_ips: Vec<IpAddr>,
     /// The sandbox in use.
     sandbox: Option<String>,
+    /// Held while volumes are being written again.
+    refreshing: Arc<tokio::sync::Mutex<()>>,
     /// The object as last handed to the machine.
     known: Known,
     status: watch::Sender<Option<Arc<PodStatus>>>,
@@ -126,6 +130,7 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
             stages: BTreeMap::new(),
             sandbox_ips,
             sandbox,
+            refreshing: Arc::default(),
             known: Known::default(),
             status,
             status_writer,
@@ -209,6 +214,7 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
                 Some(event) = self.inbox.runtime.recv() => self.observe(event.kind),
                 Some(end) = self.effects.join_next() => self.conclude(end),
                 Ok(()) = self.inbox.desired.changed() => self.observe_update(),
+                () = self.inbox.refresh.notified() => self.refresh_volumes(),
                 () = self.inbox.relist.notified() => self.relist().await,
                 () = alarm => return Input::Timeout,
             }
@@ -302,7 +308,8 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
         }
     }
 
-    /// Writes downward API files again: labels and annotations may have changed.
+    /// Writes volumes again whose content may have changed: ConfigMaps, Secrets, labels, annotations. One refresh at a
+    /// time; what changes meanwhile is written by the next.
     fn refresh_volumes(&self) {
         let context = PodContext {
             node: Arc::clone(&self.node),
@@ -310,9 +317,12 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
             paths: Arc::clone(&self.paths),
             sandbox_ips: self.sandbox_ips.clone(),
         };
-        let started = self.paths.root.exists();
+        let turn = Arc::clone(&self.refreshing);
         tokio::spawn(async move {
-            if started && let Err(e) = context.refresh_volumes().await {
+            let _turn = turn.lock().await;
+            if context.paths.root.exists()
+                && let Err(e) = context.refresh_volumes().await
+            {
                 tracing::warn!(pod = context.plan.full_name(), "volumes not refreshed: {e}");
             }
         });

@@ -66,6 +66,7 @@ pub(crate) async fn writer(
 ) -> WriterEnd {
     let mut pause = FIRST_RETRY;
     let mut open = true;
+    newest.mark_changed();
     while open {
         open = newest.changed().await.is_ok();
         let mut todo = newest.borrow_and_update().clone().filter(|_| open);

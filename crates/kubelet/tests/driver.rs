@@ -366,3 +366,44 @@ async fn s3_51_a_lost_sandbox_is_made_again() {
     }
     assert_eq!(rig.runtime.config("main").map(|c| c.image_name).as_deref(), Some("busybox:1"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s5_46_a_pod_that_asks_for_more_than_the_node_has_is_rejected() {
+    let rig = Rig::new(FakeRuntime::new([])).await;
+    let mut main = container("main");
+    main["resources"] = json!({"requests": {"cpu": "100k"}});
+    rig.create(json!({"containers": [main]})).await;
+    rig.until_phase("Failed").await;
+    let status = rig.pods().get("p").await.expect("there").status.expect("a status");
+    assert_eq!(status.reason.as_deref(), Some("OutOfcpu"));
+    assert!(status.message.unwrap_or_default().starts_with("Pod was rejected: Node didn't have enough resource: cpu"));
+    rig.pods().delete("p", &DeleteParams::default()).await.expect("deleted");
+    rig.until("gone", |pod| pod.is_none()).await;
+    assert!(rig.runtime.calls().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s11_05_a_changed_config_map_reaches_the_volume_of_a_running_pod() {
+    let rig = Rig::new(FakeRuntime::new([])).await;
+    let maps: Api<ConfigMap> = Api::namespaced(rig.client.clone(), "default");
+    let map = |value: &str| -> ConfigMap {
+        serde_json::from_value(json!({"metadata": {"name": "cm"}, "data": {"k": value}})).expect("a map")
+    };
+    maps.create(&PostParams::default(), &map("old")).await.expect("created");
+    let mut main = container("main");
+    main["volumeMounts"] = json!([{"name": "v", "mountPath": "/v"}]);
+    rig.create(json!({"containers": [main], "volumes": [{"name": "v", "configMap": {"name": "cm"}}]})).await;
+    rig.until_phase("Running").await;
+    let mount = rig.runtime.config("main").expect("created").mounts[0].clone();
+    let cri::MountSource::Host(dir) = mount.source else { panic!("not a directory") };
+    assert!(mount.read_only);
+    assert_eq!(std::fs::read_to_string(dir.join("k")).expect("read"), "old");
+    let change = json!({"data": {"k": "new"}});
+    maps.patch("cm", &Default::default(), &kube::api::Patch::Merge(change)).await.expect("changed");
+    let changed = async {
+        while std::fs::read_to_string(dir.join("k")).expect("always there") != "new" {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, changed).await.expect("in time");
+}

@@ -1,3 +1,5 @@
+//! Every volume kind against real directories.
+
 use std::{
     fs,
     net::IpAddr,

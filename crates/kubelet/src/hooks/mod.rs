@@ -128,3 +128,6 @@ async fn http(target: &Target, action: &HTTPGetAction) -> Result<Option<String>,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
