@@ -197,6 +197,12 @@ fn controller_uid(object: &ObjectMeta) -> String {
     meta::controller(object).map(|owner| owner.uid.clone()).unwrap_or_default()
 }
 
+impl<K: Resource<DynamicType = ()> + 'static> Default for Cache<K> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<K> Debug for Cache<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache").finish_non_exhaustive()

@@ -8,7 +8,9 @@
 mod api;
 mod cache;
 mod clock;
+pub mod cronjob;
 mod events;
+pub mod garbage;
 pub mod job;
 mod manager;
 mod meta;
@@ -16,6 +18,7 @@ mod queue;
 mod reflector;
 pub mod scheduler;
 mod shrink;
+pub mod ttl;
 
 pub use clock::{Clock, SharedClock, SystemClock};
 pub use events::{EventType, Note};

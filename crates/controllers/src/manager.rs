@@ -1,24 +1,28 @@
 //! Runs all controllers over shared caches.
 
+use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
-use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all};
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use futures::{FutureExt as _, join};
+use jiff::tz::TimeZone;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret};
+use kube::core::PartialObjectMeta;
 use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use crate::api::ApiError;
 use crate::cache::Cache;
 use crate::clock::{SharedClock, SystemClock};
 use crate::events::{Recorder, Writer};
-use crate::job;
+use crate::garbage::Collector;
 use crate::meta::Key;
 use crate::queue::{Next, Queue, work};
-use crate::reflector::reflect;
+use crate::reflector::{MetadataOf, reflect};
 use crate::scheduler::{self, Scheduler};
-use crate::shrink;
+use crate::{cronjob, job, shrink, ttl};
 
 /// Which controllers run, and with what.
 #[derive(Debug, Clone)]
@@ -81,7 +85,7 @@ async fn write_events(writer: &mut Writer) {
     std::future::pending().await
 }
 
-/// The caches that controllers share, while they are being wired.
+/// Controllers while they are being put together.
 struct Wiring {
     client: Client,
     options: Options,
@@ -90,42 +94,80 @@ struct Wiring {
 }
 
 fn controllers(client: Client, options: Options, recorder: Recorder) -> Vec<BoxFuture<'static, ()>> {
-    let jobs = Arc::new(Cache::<Job>::new());
-    let pods = Arc::new(Cache::<Pod>::new());
+    let caches = Caches::default();
     let mut wiring = Wiring { client, options, recorder, tasks: Vec::new() };
     if wiring.options.jobs {
-        wiring.jobs(&jobs, &pods);
+        wiring.jobs(&caches);
+        wiring.time_to_live(&caches);
+    }
+    if wiring.options.cronjobs {
+        wiring.cronjobs(&caches);
     }
     if wiring.options.scheduler {
-        wiring.scheduler(&pods);
+        wiring.scheduler(&caches.pods);
     }
-    wiring.reflectors(jobs, pods);
+    if wiring.options.garbage_collector {
+        wiring.garbage_collector(&caches);
+    }
+    wiring.reflectors(caches);
     wiring.tasks
 }
 
+/// What several controllers read.
+#[derive(Debug, Default)]
+struct Caches {
+    cronjobs: Arc<Cache<CronJob>>,
+    jobs: Arc<Cache<Job>>,
+    pods: Arc<Cache<Pod>>,
+}
+
 impl Wiring {
-    fn jobs(&mut self, jobs: &Arc<Cache<Job>>, pods: &Arc<Cache<Pod>>) {
+    fn jobs(&mut self, caches: &Caches) {
         let controller = Arc::new(job::Controller::new(
             self.client.clone(),
-            Arc::clone(jobs),
-            Arc::clone(pods),
+            Arc::clone(&caches.jobs),
+            Arc::clone(&caches.pods),
             self.recorder.of(job::COMPONENT),
             Arc::clone(&self.options.clock),
             self.options.seed,
         ));
         let (queue, orphans) = (Arc::new(Queue::new()), Arc::new(Queue::new()));
-        {
-            let (controller, queue, orphans) = (Arc::clone(&controller), Arc::clone(&queue), Arc::clone(&orphans));
-            jobs.on_change(move |change| controller.job_changed(&change, &queue, &orphans));
-        }
-        {
-            let (controller, queue, orphans) = (Arc::clone(&controller), Arc::clone(&queue), Arc::clone(&orphans));
-            pods.on_change(move |change| controller.pod_changed(&change, &queue, &orphans));
-        }
-        let ready = Arc::clone(pods);
+        let watched = (Arc::clone(&controller), Arc::clone(&queue), Arc::clone(&orphans));
+        caches.jobs.on_change(move |change| watched.0.job_changed(&change, &watched.1, &watched.2));
+        let watched = (Arc::clone(&controller), Arc::clone(&queue), Arc::clone(&orphans));
+        caches.pods.on_change(move |change| watched.0.pod_changed(&change, &watched.1, &watched.2));
         let passes = Arc::clone(&controller);
-        self.work(ready, queue, move |key| Arc::clone(&passes).pass(key));
-        self.work(Arc::clone(pods), orphans, move |key| Arc::clone(&controller).orphan_pass(key));
+        self.work(&caches.pods, queue, move |key| Arc::clone(&passes).pass(key));
+        self.work(&caches.pods, orphans, move |key| Arc::clone(&controller).orphan_pass(key));
+    }
+
+    fn time_to_live(&mut self, caches: &Caches) {
+        let controller = Arc::new(ttl::Controller {
+            client: self.client.clone(),
+            jobs: Arc::clone(&caches.jobs),
+            clock: Arc::clone(&self.options.clock),
+        });
+        let queue = Arc::new(Queue::new());
+        let watched = Arc::clone(&queue);
+        caches.jobs.on_change(move |change| ttl::Controller::job_changed(&change, &watched));
+        self.work(&caches.jobs, queue, move |key| Arc::clone(&controller).pass(key));
+    }
+
+    fn cronjobs(&mut self, caches: &Caches) {
+        let controller = Arc::new(cronjob::Controller {
+            client: self.client.clone(),
+            cronjobs: Arc::clone(&caches.cronjobs),
+            jobs: Arc::clone(&caches.jobs),
+            recorder: self.recorder.of(cronjob::COMPONENT),
+            clock: Arc::clone(&self.options.clock),
+            local_zone: TimeZone::system(),
+        });
+        let queue = Arc::new(Queue::new());
+        let watched = (Arc::clone(&controller), Arc::clone(&queue));
+        caches.cronjobs.on_change(move |change| watched.0.cronjob_changed(&change, &watched.1));
+        let watched = Arc::clone(&queue);
+        caches.jobs.on_change(move |change| cronjob::Controller::job_changed(&change, &watched));
+        self.work(&caches.jobs, queue, move |key| Arc::clone(&controller).pass(key));
     }
 
     fn scheduler(&mut self, pods: &Arc<Cache<Pod>>) {
@@ -140,27 +182,50 @@ impl Wiring {
             ledger: Mutex::default(),
         });
         let queue = Arc::new(Queue::new());
-        {
-            let (scheduler, queue) = (Arc::clone(&scheduler), Arc::clone(&queue));
-            pods.on_change(move |change| scheduler.pod_changed(&change, &queue));
-        }
-        {
-            let (scheduler, queue) = (Arc::clone(&scheduler), Arc::clone(&queue));
-            nodes.on_change(move |change| scheduler.node_changed(&change, &queue));
-        }
-        let ready = Arc::clone(pods);
-        self.work(ready, queue, move |key| Arc::clone(&scheduler).pass(key));
+        let watched = (Arc::clone(&scheduler), Arc::clone(&queue));
+        pods.on_change(move |change| watched.0.pod_changed(&change, &watched.1));
+        let watched = (Arc::clone(&scheduler), Arc::clone(&queue));
+        nodes.on_change(move |change| watched.0.node_changed(&change, &watched.1));
+        self.work(pods, queue, move |key| Arc::clone(&scheduler).pass(key));
         self.tasks.push(reflect(Api::<Node>::all(self.client.clone()), nodes, shrink::node).boxed());
     }
 
+    fn garbage_collector(&mut self, caches: &Caches) {
+        let queue = Arc::new(Queue::new());
+        let collector = Arc::new(Collector::new(self.client.clone(), Arc::clone(&queue)));
+        collect_from(&collector, &caches.cronjobs);
+        collect_from(&collector, &caches.jobs);
+        collect_from(&collector, &caches.pods);
+        let config_maps = self.metadata_of::<ConfigMap>(&collector);
+        let secrets = self.metadata_of::<Secret>(&collector);
+        let (pods, clock) = (Arc::clone(&caches.pods), Arc::clone(&self.options.clock));
+        let task = async move {
+            join!(pods.wait_synced(), config_maps.wait_synced(), secrets.wait_synced());
+            work(&queue, &clock, PASSES, move |uid| Arc::clone(&collector).pass(uid)).await;
+        };
+        self.tasks.push(task.boxed());
+    }
+
+    /// Lets the garbage collector see a kind that no other controller needs.
+    fn metadata_of<K>(&mut self, collector: &Arc<Collector>) -> Arc<Cache<PartialObjectMeta<K>>>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        let cache = Arc::new(Cache::new());
+        collect_from(collector, &cache);
+        let source = MetadataOf(Api::<K>::all(self.client.clone()));
+        self.tasks.push(reflect(source, Arc::clone(&cache), shrink::metadata).boxed());
+        cache
+    }
+
     /// Works on a queue from the time when `cache` is complete.
-    fn work<K, F, Fut>(&mut self, cache: Arc<Cache<K>>, queue: Arc<Queue<Key>>, pass: F)
+    fn work<K, F, Fut>(&mut self, cache: &Arc<Cache<K>>, queue: Arc<Queue<Key>>, pass: F)
     where
         K: Resource<DynamicType = ()> + Send + Sync + 'static,
         F: Fn(Key) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Next, ApiError>> + Send + 'static,
     {
-        let clock = Arc::clone(&self.options.clock);
+        let (cache, clock) = (Arc::clone(cache), Arc::clone(&self.options.clock));
         let task = async move {
             cache.wait_synced().await;
             work(&queue, &clock, PASSES, pass).await;
@@ -170,13 +235,31 @@ impl Wiring {
 
     /// Starts the watches one after the other, owners first: what is seen of dependents is then
     /// never older than what is seen of their owners, and nothing is counted twice.
-    fn reflectors(&mut self, jobs: Arc<Cache<Job>>, pods: Arc<Cache<Pod>>) {
+    fn reflectors(&mut self, caches: Caches) {
+        let Caches { cronjobs, jobs, pods } = caches;
         let client = self.client.clone();
-        self.tasks.push(reflect(Api::<Job>::all(client.clone()), Arc::clone(&jobs), shrink::job).boxed());
+        let owners = self.options.jobs || self.options.cronjobs || self.options.garbage_collector;
+        if owners {
+            let source = Api::<CronJob>::all(client.clone());
+            self.tasks.push(reflect(source, Arc::clone(&cronjobs), shrink::cronjob).boxed());
+            let (jobs, client) = (Arc::clone(&jobs), self.client.clone());
+            let task = async move {
+                cronjobs.wait_synced().await;
+                reflect(Api::<Job>::all(client), jobs, shrink::job).await;
+            };
+            self.tasks.push(task.boxed());
+        }
         let task = async move {
-            jobs.wait_synced().await;
+            if owners {
+                jobs.wait_synced().await;
+            }
             reflect(Api::<Pod>::all(client), pods, shrink::pod).await;
         };
         self.tasks.push(task.boxed());
     }
+}
+
+fn collect_from<K: Resource<DynamicType = ()> + Send + Sync + 'static>(collector: &Arc<Collector>, cache: &Cache<K>) {
+    let collector = Arc::clone(collector);
+    cache.on_change(move |change| collector.observe(&change));
 }

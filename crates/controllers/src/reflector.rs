@@ -4,8 +4,10 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
-use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::api::{ListParams, ObjectList, WatchEvent, WatchParams};
+use kube::core::PartialObjectMeta;
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
@@ -21,13 +23,68 @@ const WATCH_SECONDS: u32 = 290;
 const FIRST_RETRY: Duration = Duration::from_millis(20);
 const LAST_RETRY: Duration = Duration::from_secs(10);
 
+/// Where objects come from.
+pub(crate) trait Source: Send + Sync + 'static {
+    /// The objects.
+    type Object: Resource<DynamicType = ()> + Clone + Send + Sync + 'static;
+
+    /// Lists one page.
+    fn list(&self, params: &ListParams) -> impl Future<Output = kube::Result<ObjectList<Self::Object>>> + Send;
+
+    /// Watches from a version on.
+    fn watch(
+        &self,
+        params: &WatchParams,
+        version: &str,
+    ) -> impl Future<Output = kube::Result<BoxStream<'static, kube::Result<WatchEvent<Self::Object>>>>> + Send;
+}
+
+impl<K> Source for Api<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    type Object = K;
+
+    async fn list(&self, params: &ListParams) -> kube::Result<ObjectList<K>> {
+        Self::list(self, params).await
+    }
+
+    async fn watch(
+        &self,
+        params: &WatchParams,
+        version: &str,
+    ) -> kube::Result<BoxStream<'static, kube::Result<WatchEvent<K>>>> {
+        Ok(Self::watch(self, params, version).await?.boxed())
+    }
+}
+
+/// Only the metadata of objects: what they contain is none of our business.
+#[derive(Debug)]
+pub(crate) struct MetadataOf<K>(pub(crate) Api<K>);
+
+impl<K> Source for MetadataOf<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    type Object = PartialObjectMeta<K>;
+
+    async fn list(&self, params: &ListParams) -> kube::Result<ObjectList<Self::Object>> {
+        self.0.list_metadata(params).await
+    }
+
+    async fn watch(
+        &self,
+        params: &WatchParams,
+        version: &str,
+    ) -> kube::Result<BoxStream<'static, kube::Result<WatchEvent<Self::Object>>>> {
+        Ok(self.0.watch_metadata(params, version).await?.boxed())
+    }
+}
+
 /// Keeps `cache` current for as long as it is polled.
 ///
 /// `shrink` drops what nobody reads of an object before it is kept.
-pub(crate) async fn reflect<K>(api: Api<K>, cache: Arc<Cache<K>>, shrink: fn(&mut K))
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
-{
+pub(crate) async fn reflect<S: Source>(api: S, cache: Arc<Cache<S::Object>>, shrink: fn(&mut S::Object)) {
     let mut failures = 0;
     loop {
         match list(&api, &cache, shrink).await {
@@ -36,7 +93,7 @@ where
                 follow(&api, &cache, shrink, version).await;
             }
             Err(error) => {
-                tracing::warn!(kind = %K::kind(&()), %error, "listing failed");
+                tracing::warn!(kind = %S::Object::kind(&()), %error, "listing failed");
                 failures += 1;
             }
         }
@@ -44,10 +101,7 @@ where
     }
 }
 
-async fn list<K>(api: &Api<K>, cache: &Cache<K>, shrink: fn(&mut K)) -> kube::Result<String>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + 'static,
-{
+async fn list<S: Source>(api: &S, cache: &Cache<S::Object>, shrink: fn(&mut S::Object)) -> kube::Result<String> {
     let mut params = ListParams::default().limit(PAGE);
     let mut objects = Vec::new();
     loop {
@@ -65,10 +119,7 @@ where
 }
 
 /// Follows the watch until its version is too old for the server.
-async fn follow<K>(api: &Api<K>, cache: &Cache<K>, shrink: fn(&mut K), mut version: String)
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
-{
+async fn follow<S: Source>(api: &S, cache: &Cache<S::Object>, shrink: fn(&mut S::Object), mut version: String) {
     let params = WatchParams::default().timeout(WATCH_SECONDS);
     let mut failures = 0;
     loop {
@@ -76,7 +127,7 @@ where
             Ok(()) => failures = 0,
             Err(kube::Error::Api(status)) if status.code == 410 => return,
             Err(error) => {
-                tracing::debug!(kind = %K::kind(&()), %error, "watch broke");
+                tracing::debug!(kind = %S::Object::kind(&()), %error, "watch broke");
                 failures += 1;
             }
         }
@@ -84,17 +135,14 @@ where
     }
 }
 
-async fn watch_once<K>(
-    api: &Api<K>,
-    cache: &Cache<K>,
-    shrink: fn(&mut K),
+async fn watch_once<S: Source>(
+    api: &S,
+    cache: &Cache<S::Object>,
+    shrink: fn(&mut S::Object),
     params: &WatchParams,
     version: &mut String,
-) -> kube::Result<()>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
-{
-    let mut events = api.watch(params, version).await?.boxed();
+) -> kube::Result<()> {
+    let mut events = api.watch(params, version).await?;
     while let Some(event) = events.try_next().await? {
         match event {
             WatchEvent::Added(mut object) | WatchEvent::Modified(mut object) => {

@@ -1,11 +1,23 @@
 //! Drops what no controller reads from objects before they are kept.
 
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Container, Node, Pod};
+use kube::core::PartialObjectMeta;
 
 /// Field management is for writers by apply; it is often half of an object.
 pub(crate) fn job(job: &mut Job) {
     job.metadata.managed_fields = None;
+}
+
+/// See [`job`].
+pub(crate) fn cronjob(cronjob: &mut CronJob) {
+    cronjob.metadata.managed_fields = None;
+}
+
+/// See [`job`]. Annotations can be large and say nothing about ownership.
+pub(crate) fn metadata<K>(object: &mut PartialObjectMeta<K>) {
+    object.metadata.managed_fields = None;
+    object.metadata.annotations = None;
 }
 
 /// Of a pod, its metadata and status are kept, and what decides where it can run.

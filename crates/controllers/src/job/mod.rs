@@ -18,6 +18,7 @@ use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
 
 pub use backoff::Backoff;
+pub(crate) use facts::finished;
 pub use facts::{COMPLETION_INDEX, INDEX_FAILURE_COUNT, INDEX_IGNORED_FAILURE_COUNT, TRACKING_FINALIZER};
 pub use indexes::Indexes;
 pub use plan::plan;
