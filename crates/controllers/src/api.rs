@@ -37,13 +37,6 @@ impl<T> Doing<T> for kube::Result<T> {
     }
 }
 
-impl ApiError {
-    /// The error and its cause on one line, for events and the log.
-    pub(crate) fn chain(&self) -> String {
-        format!("{self}: {}", cause(&self.source))
-    }
-}
-
 /// What went wrong, without how the client library wraps it.
 pub(crate) fn cause(error: &kube::Error) -> String {
     #[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum of which one variant is told apart")]

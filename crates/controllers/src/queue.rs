@@ -4,7 +4,8 @@
 //! pass. A pass that fails is repeated with growing delays.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt::{Debug, Display};
+use std::error::Error;
+use std::fmt::Debug;
 use std::future::{Future, pending};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -157,7 +158,7 @@ where
     K: Clone + Ord + Debug,
     F: Fn(K) -> Fut,
     Fut: Future<Output = Result<Next, E>>,
-    E: Display,
+    E: Error + 'static,
 {
     let mut passes = FuturesUnordered::new();
     loop {
@@ -181,11 +182,12 @@ where
     }
 }
 
-fn finish<K: Clone + Ord + Debug, E: Display>(queue: &Queue<K>, key: K, outcome: Result<Next, E>) {
+fn finish<K: Clone + Ord + Debug, E: Error + 'static>(queue: &Queue<K>, key: K, outcome: Result<Next, E>) {
     let next = outcome.as_ref().ok().copied();
     let retry = queue.lock().finish(key.clone(), next);
     if let (Err(error), Some(delay)) = (outcome, retry) {
-        tracing::warn!(?key, %error, ?delay, "pass failed, will be repeated");
+        let error: &(dyn Error + 'static) = &error;
+        tracing::warn!(?key, error, ?delay, "pass failed, will be repeated");
     }
 }
 

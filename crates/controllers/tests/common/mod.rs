@@ -1,11 +1,15 @@
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 //! A world for controllers: an API server in memory, a node, and hands that play the kubelet.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use apiserver::ApiServer;
-use controllers::Options;
-use futures::{StreamExt as _, TryStreamExt as _};
+use controllers::{Clock, Options};
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Node, Pod};
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
@@ -16,6 +20,35 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+/// A clock that stands still until it is moved.
+#[derive(Debug, Clone)]
+pub struct HandClock(watch::Sender<Timestamp>);
+
+impl HandClock {
+    pub fn at(text: &str) -> Self {
+        Self(watch::Sender::new(text.parse().unwrap()))
+    }
+
+    pub fn set(&self, text: &str) {
+        self.0.send_replace(text.parse().unwrap());
+    }
+
+    pub fn time(&self) -> Timestamp {
+        *self.0.borrow()
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> Timestamp {
+        self.time()
+    }
+
+    fn sleep_until(&self, deadline: Timestamp) -> BoxFuture<'static, ()> {
+        let mut times = self.0.subscribe();
+        async move { times.wait_for(|now| *now >= deadline).await.map(drop).unwrap() }.boxed()
+    }
+}
 
 /// How long anything may take; only a failing test waits that long.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -28,7 +61,17 @@ pub struct World {
 impl World {
     /// An API server with one ready node, and no controllers yet.
     pub async fn new() -> Self {
-        let server = ApiServer::in_memory(apiserver::Options::default());
+        Self::with(apiserver::Options::default()).await
+    }
+
+    /// The same on that clock.
+    pub async fn on(clock: &HandClock) -> Self {
+        let clock = clock.clone();
+        Self::with(apiserver::Options { clock: Arc::new(move || clock.time()), ..apiserver::Options::default() }).await
+    }
+
+    async fn with(options: apiserver::Options) -> Self {
+        let server = ApiServer::in_memory(options);
         let client = Client::new(server.service(), "default");
         let world = Self { client, controllers: None };
         let nodes: Api<Node> = Api::all(world.client.clone());

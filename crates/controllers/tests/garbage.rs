@@ -1,0 +1,128 @@
+//! The garbage collector and the time to live against a real API server.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{HandClock, World, conditions, job};
+use controllers::Options;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::ResourceExt as _;
+use kube::api::DeleteParams;
+use serde_json::{Value, json};
+
+async fn job_with_pod(world: &World) -> Pod {
+    world.create::<Job>(job("work", json!({}))).await;
+    let bound = |pods: &[Pod]| pods.len() == 1 && pods[0].spec.as_ref().unwrap().node_name.is_some();
+    world.pods("a bound pod", bound).await.remove(0)
+}
+
+fn owned_config_map(name: &str, owners: Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": name, "ownerReferences": owners},
+    })
+}
+
+fn owner(map: &ConfigMap, blocks: bool) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "name": map.name_any(), "uid": map.metadata.uid,
+        "blockOwnerDeletion": blocks,
+    })
+}
+
+async fn wait_maps(world: &World, expected: &[&str]) -> Vec<ConfigMap> {
+    let names = |maps: &[ConfigMap]| maps.iter().map(|map| map.name_any()).collect::<Vec<_>>();
+    // Every namespace has one for its certificate authority on a real server.
+    world.wait_all(&format!("config maps {expected:?}"), |maps: &[ConfigMap]| names(maps) == expected).await
+}
+
+#[tokio::test]
+async fn s9_19_deleting_a_job_in_the_background_deletes_its_pods() {
+    let world = World::running().await;
+    let pod = job_with_pod(&world).await;
+    world.api::<Job>().delete("work", &DeleteParams::background()).await.unwrap();
+    let pods = world.pods("the pod is told to stop", |pods| pods[0].metadata.deletion_timestamp.is_some()).await;
+    assert_eq!(pods[0].metadata.uid, pod.metadata.uid);
+    world.pods("it no longer waits for being counted", |pods| pods[0].metadata.finalizers.is_none()).await;
+    world.api::<Pod>().delete(&pod.name_any(), &DeleteParams::default().grace_period(0)).await.unwrap();
+    world.pods("nothing left", <[Pod]>::is_empty).await;
+}
+
+#[tokio::test]
+async fn s9_19_deleting_a_job_and_orphaning_lets_its_pods_go() {
+    let world = World::running().await;
+    let pod = job_with_pod(&world).await;
+    world.api::<Job>().delete("work", &DeleteParams::orphan()).await.unwrap();
+    world.wait_all("no job", <[Job]>::is_empty).await;
+    let free = |pods: &[Pod]| pods[0].metadata.owner_references.is_none() && pods[0].metadata.finalizers.is_none();
+    let pods = world.pods("a free pod", free).await;
+    assert_eq!(pods[0].metadata.uid, pod.metadata.uid);
+    assert!(pods[0].metadata.deletion_timestamp.is_none());
+}
+
+#[tokio::test]
+async fn a_job_deleted_in_the_foreground_waits_for_its_pods() {
+    let world = World::running().await;
+    let pod = job_with_pod(&world).await;
+    world.api::<Job>().delete("work", &DeleteParams::foreground()).await.unwrap();
+    let stopping = |pods: &[Pod]| pods[0].metadata.deletion_timestamp.is_some() && pods[0].metadata.finalizers.is_none();
+    world.pods("the pod is told to stop", stopping).await;
+    let jobs = world.wait_all("the job", |_: &[Job]| true).await;
+    assert!(jobs[0].metadata.deletion_timestamp.is_some(), "it waits");
+    world.api::<Pod>().delete(&pod.name_any(), &DeleteParams::default().grace_period(0)).await.unwrap();
+    world.wait_all("no job", <[Job]>::is_empty).await;
+}
+
+#[tokio::test]
+async fn an_object_lives_as_long_as_one_of_its_owners() {
+    let world = World::running().await;
+    let a: ConfigMap = world.create(owned_config_map("a", json!([]))).await;
+    let b: ConfigMap = world.create(owned_config_map("b", json!([]))).await;
+    world.create::<ConfigMap>(owned_config_map("child", json!([owner(&a, false), owner(&b, false)]))).await;
+    world.api::<ConfigMap>().delete("a", &DeleteParams::background()).await.unwrap();
+    let one_owner = |maps: &[ConfigMap]| maps.iter().any(|m| m.name_any() == "child" && m.owner_references().len() == 1);
+    world.wait_all("the child has one owner", one_owner).await;
+    world.api::<ConfigMap>().delete("b", &DeleteParams::background()).await.unwrap();
+    wait_maps(&world, &[]).await;
+}
+
+#[tokio::test]
+async fn what_was_left_behind_while_no_controller_ran_is_deleted_at_the_next_start() {
+    let mut world = World::new().await;
+    let a: ConfigMap = world.create(owned_config_map("a", json!([]))).await;
+    let b: ConfigMap = world.create(owned_config_map("b", json!([owner(&a, true)]))).await;
+    world.create::<ConfigMap>(owned_config_map("c", json!([owner(&b, true)]))).await;
+    world.api::<ConfigMap>().delete("a", &DeleteParams::background()).await.unwrap();
+    world.start(Options::default());
+    wait_maps(&world, &[]).await;
+}
+
+#[tokio::test]
+async fn a_reference_to_an_unknown_kind_keeps_the_object() {
+    let world = World::running().await;
+    let gone: ConfigMap = world.create(owned_config_map("gone", json!([]))).await;
+    let stranger = json!([{"apiVersion": "example.com/v1", "kind": "Widget", "name": "w", "uid": "none"}]);
+    world.create::<ConfigMap>(owned_config_map("kept", stranger)).await;
+    world.create::<ConfigMap>(owned_config_map("not-kept", json!([owner(&gone, false)]))).await;
+    world.api::<ConfigMap>().delete("gone", &DeleteParams::background()).await.unwrap();
+    wait_maps(&world, &["kept"]).await;
+}
+
+#[tokio::test]
+async fn s9_43_a_finished_job_and_its_pods_go_when_their_time_is_over() {
+    let clock = HandClock::at("2024-05-03T10:00:00Z");
+    let mut world = World::on(&clock).await;
+    world.start(Options { clock: Arc::new(clock.clone()), ..Options::default() });
+    world.create::<Job>(job("work", json!({"ttlSecondsAfterFinished": 5}))).await;
+    let pods = world.pods("a pod", |pods| pods.len() == 1).await;
+    world.succeed(&pods[0]).await;
+    world.wait_job("complete", |job| conditions(job).contains(&"Complete=True".to_owned())).await;
+    clock.set("2024-05-03T10:00:04Z");
+    world.events("Job", 2).await;
+    assert_eq!(world.wait_all("the job", |_: &[Job]| true).await.len(), 1);
+    clock.set("2024-05-03T10:00:05Z");
+    world.pods("no pods", <[Pod]>::is_empty).await;
+    world.wait_all("no job", <[Job]>::is_empty).await;
+}
