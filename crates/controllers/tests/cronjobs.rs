@@ -82,18 +82,18 @@ async fn s10_09_a_job_is_started_at_its_time_under_a_name_that_follows_from_the_
     let world = world(&clock).await;
     let owner: CronJob = world.create(cronjob(json!({"timeZone": "Europe/Berlin"}))).await;
     clock.set("2024-05-03T10:01:00.1Z");
-    let job = wait_jobs(&world, &["tick-28579561"]).await.remove(0);
+    let job = wait_jobs(&world, &["tick-28578841"]).await.remove(0);
     assert_eq!(job.annotations()["batch.kubernetes.io/cronjob-scheduled-timestamp"], "2024-05-03T12:01:00+02:00");
     assert_eq!(job.labels()["made-by"], "tick");
     let reference = &job.owner_references()[0];
     assert_eq!((Some(&reference.uid), reference.controller), (owner.metadata.uid.as_ref(), Some(true)));
     let cronjob = wait_cronjob(&world, "active", |c| !active(c).is_empty()).await;
-    assert_eq!(active(&cronjob), ["tick-28579561"]);
+    assert_eq!(active(&cronjob), ["tick-28578841"]);
     assert_eq!(cronjob.status.unwrap().last_schedule_time.unwrap().0.to_string(), "2024-05-03T10:01:00Z");
     let events = world.events("CronJob", 1).await;
-    assert_eq!(events, [("SuccessfulCreate".to_owned(), "Created job tick-28579561".to_owned())]);
+    assert_eq!(events, [("SuccessfulCreate".to_owned(), "Created job tick-28578841".to_owned())]);
     clock.set("2024-05-03T10:02:00.1Z");
-    wait_jobs(&world, &["tick-28579561", "tick-28579562"]).await;
+    wait_jobs(&world, &["tick-28578841", "tick-28578842"]).await;
 }
 
 #[tokio::test]
@@ -103,9 +103,9 @@ async fn s10_12_after_a_pause_only_the_most_recent_time_is_started() {
     world.create::<CronJob>(cronjob(json!({}))).await;
     clock.set("2024-05-03T10:10:20Z");
     world.start(options(&clock));
-    wait_jobs(&world, &["tick-28579570"]).await;
+    wait_jobs(&world, &["tick-28578850"]).await;
     clock.set("2024-05-03T10:11:00.1Z");
-    wait_jobs(&world, &["tick-28579570", "tick-28579571"]).await;
+    wait_jobs(&world, &["tick-28578850", "tick-28578851"]).await;
 }
 
 #[tokio::test]
@@ -114,15 +114,15 @@ async fn s10_16_forbid_waits_for_the_active_job_and_then_starts_late() {
     let world = world(&clock).await;
     world.create::<CronJob>(cronjob(json!({"concurrencyPolicy": "Forbid"}))).await;
     clock.set("2024-05-03T10:01:00.1Z");
-    wait_cronjob(&world, "active", |c| active(c) == ["tick-28579561"]).await;
+    wait_cronjob(&world, "active", |c| active(c) == ["tick-28578841"]).await;
     clock.set("2024-05-03T10:02:00.1Z");
     let events = world.events("CronJob", 2).await;
     assert!(events.iter().any(|(reason, _)| reason == "JobAlreadyActive"), "{events:?}");
-    assert_eq!(names(&world.wait_all("jobs", |_: &[Job]| true).await), ["tick-28579561"]);
+    assert_eq!(names(&world.wait_all("jobs", |_: &[Job]| true).await), ["tick-28578841"]);
     clock.set("2024-05-03T10:02:40Z");
-    finish(&world, "tick-28579561", "Complete", "2024-05-03T10:02:40Z").await;
-    wait_jobs(&world, &["tick-28579561", "tick-28579562"]).await;
-    let cronjob = wait_cronjob(&world, "the next one active", |c| active(c) == ["tick-28579562"]).await;
+    finish(&world, "tick-28578841", "Complete", "2024-05-03T10:02:40Z").await;
+    wait_jobs(&world, &["tick-28578841", "tick-28578842"]).await;
+    let cronjob = wait_cronjob(&world, "the next one active", |c| active(c) == ["tick-28578842"]).await;
     let status = cronjob.status.unwrap();
     assert_eq!(status.last_successful_time.unwrap().0.to_string(), "2024-05-03T10:02:40Z");
     assert_eq!(status.last_schedule_time.unwrap().0.to_string(), "2024-05-03T10:02:00Z");
@@ -134,12 +134,12 @@ async fn s10_17_replace_deletes_the_active_job_first() {
     let world = world(&clock).await;
     world.create::<CronJob>(cronjob(json!({"concurrencyPolicy": "Replace"}))).await;
     clock.set("2024-05-03T10:01:00.1Z");
-    wait_cronjob(&world, "active", |c| active(c) == ["tick-28579561"]).await;
+    wait_cronjob(&world, "active", |c| active(c) == ["tick-28578841"]).await;
     clock.set("2024-05-03T10:02:00.1Z");
-    wait_jobs(&world, &["tick-28579562"]).await;
-    wait_cronjob(&world, "the new one active", |c| active(c) == ["tick-28579562"]).await;
+    wait_jobs(&world, &["tick-28578842"]).await;
+    wait_cronjob(&world, "the new one active", |c| active(c) == ["tick-28578842"]).await;
     let events = world.events("CronJob", 3).await;
-    assert!(events.contains(&("SuccessfulDelete".into(), "Deleted job tick-28579561".into())), "{events:?}");
+    assert!(events.contains(&("SuccessfulDelete".into(), "Deleted job tick-28578841".into())), "{events:?}");
 }
 
 #[tokio::test]
@@ -149,12 +149,12 @@ async fn s10_22_the_oldest_finished_jobs_go_beyond_the_limits() {
     world.create::<CronJob>(cronjob(json!({"successfulJobsHistoryLimit": 1}))).await;
     for (minute, condition) in [(1, "Complete"), (2, "Failed"), (3, "Complete")] {
         clock.set(&format!("2024-05-03T10:0{minute}:00.1Z"));
-        let name = format!("tick-2857956{minute}");
+        let name = format!("tick-2857884{minute}");
         wait_cronjob(&world, "active", |c| active(c) == [name.as_str()]).await;
         finish(&world, &name, condition, &format!("2024-05-03T10:0{minute}:10Z")).await;
         wait_cronjob(&world, "none active", |c| active(c).is_empty()).await;
     }
-    let jobs = wait_jobs(&world, &["tick-28579562", "tick-28579563"]).await;
+    let jobs = wait_jobs(&world, &["tick-28578842", "tick-28578843"]).await;
     assert!(jobs.iter().all(|job| conditions(job).len() == 2));
 }
 
@@ -169,5 +169,5 @@ async fn s10_25_a_job_created_before_a_crash_is_adopted_and_not_created_again() 
     world.start(options(&clock));
     let cronjob = wait_cronjob(&world, "active", |c| !active(c).is_empty()).await;
     assert_eq!(cronjob.status.unwrap().active.unwrap()[0].uid, made.metadata.uid);
-    wait_jobs(&world, &["tick-28579561"]).await;
+    wait_jobs(&world, &["tick-28578841"]).await;
 }

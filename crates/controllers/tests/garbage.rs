@@ -67,7 +67,8 @@ async fn a_job_deleted_in_the_foreground_waits_for_its_pods() {
     let world = World::running().await;
     let pod = job_with_pod(&world).await;
     world.api::<Job>().delete("work", &DeleteParams::foreground()).await.unwrap();
-    let stopping = |pods: &[Pod]| pods[0].metadata.deletion_timestamp.is_some() && pods[0].metadata.finalizers.is_none();
+    let stopping =
+        |pods: &[Pod]| pods[0].metadata.deletion_timestamp.is_some() && pods[0].metadata.finalizers.is_none();
     world.pods("the pod is told to stop", stopping).await;
     let jobs = world.wait_all("the job", |_: &[Job]| true).await;
     assert!(jobs[0].metadata.deletion_timestamp.is_some(), "it waits");
@@ -82,7 +83,8 @@ async fn an_object_lives_as_long_as_one_of_its_owners() {
     let b: ConfigMap = world.create(owned_config_map("b", json!([]))).await;
     world.create::<ConfigMap>(owned_config_map("child", json!([owner(&a, false), owner(&b, false)]))).await;
     world.api::<ConfigMap>().delete("a", &DeleteParams::background()).await.unwrap();
-    let one_owner = |maps: &[ConfigMap]| maps.iter().any(|m| m.name_any() == "child" && m.owner_references().len() == 1);
+    let one_owner =
+        |maps: &[ConfigMap]| maps.iter().any(|m| m.name_any() == "child" && m.owner_references().len() == 1);
     world.wait_all("the child has one owner", one_owner).await;
     world.api::<ConfigMap>().delete("b", &DeleteParams::background()).await.unwrap();
     wait_maps(&world, &[]).await;
