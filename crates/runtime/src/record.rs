@@ -70,17 +70,24 @@ pub(crate) fn save_container(sandbox_dir: &Path, status: &ContainerStatus, durab
     replace_file(&container_file(sandbox_dir, &status.id), &serde_json::to_vec(status)?, durability)
 }
 
-/// Reads all containers' records of a sandbox; one that cannot be read is left out.
-pub(crate) fn load_containers(sandbox_dir: &Path) -> io::Result<Vec<ContainerStatus>> {
+/// Returns the ids of all containers that have a directory in a sandbox's.
+pub(crate) fn container_ids(sandbox_dir: &Path) -> io::Result<Vec<cri::ContainerId>> {
     let entries = match fs::read_dir(sandbox_dir.join(CONTAINERS)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
     };
+    let name = |entry: io::Result<fs::DirEntry>| Ok(cri::ContainerId(entry?.file_name().to_string_lossy().into_owned()));
+    entries.map(name).collect()
+}
+
+/// Reads all containers' records of a sandbox; one that cannot be read is left out.
+pub(crate) fn load_containers(sandbox_dir: &Path) -> io::Result<Vec<ContainerStatus>> {
     let mut found = Vec::new();
-    for entry in entries {
-        let path = entry?.path().join(CONTAINER_FILE);
+    for id in container_ids(sandbox_dir)? {
+        let path = container_file(sandbox_dir, &id);
         match read_json(&path) {
             Ok(status) => found.push(status),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => tracing::warn!(path = %path.display(), %error, "unreadable container record"),
         }
     }

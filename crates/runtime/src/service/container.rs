@@ -1,13 +1,10 @@
 //! Calls about containers, forwarded to the shim, or answered from records when it is gone.
 
-use std::{fs, time::Duration};
+use std::{fs, io, time::Duration};
 
 use cri::{ContainerId, ContainerStatus, Error, ExecOutput, ExecRequest, Result};
 
-use super::{
-    internal, remove_dir,
-    sandbox::{Sandbox, blocking},
-};
+use super::{internal, sandbox::Sandbox};
 use crate::{
     connection::Gone,
     container::ContainerSpec,
@@ -18,12 +15,7 @@ use crate::{
 impl Sandbox {
     /// Sets a container up.
     pub(super) async fn create(&self, spec: ContainerSpec) -> Result<()> {
-        let id = spec.id.clone();
-        let created = self.ask(Call::Create(Box::new(spec))).await.unwrap_or_else(|gone| Err(stopped(&gone)));
-        if created.is_err() {
-            self.forget(&id).await?;
-        }
-        created.map(drop)
+        self.ask(Call::Create(Box::new(spec))).await.unwrap_or_else(|gone| Err(stopped(&gone))).map(drop)
     }
 
     /// Executes a container's program.
@@ -44,25 +36,23 @@ impl Sandbox {
         }
     }
 
-    /// Ends and forgets a container.
-    pub(super) async fn remove_container(&self, id: &ContainerId) -> Result<()> {
+    /// Ends a container if it runs; the shim forgets it.
+    pub(super) async fn end_container(&self, id: &ContainerId) -> Result<()> {
         match self.ask(Call::Remove(id.clone())).await {
             Ok(Ok(_)) | Err(Gone) => {}
             Ok(Err(error)) => return Err(error),
         }
-        self.forget(id).await
+        match fs::remove_file(record::container_file(self.dir(), id)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(internal(&format!("remove the record of container {id}"), &error))
+            }
+            _ => Ok(()),
+        }
     }
 
-    async fn forget(&self, id: &ContainerId) -> Result<()> {
-        let (dir, file) = (record::container_dir(self.dir(), id), record::container_file(self.dir(), id));
-        blocking(move || {
-            // The record goes first: a directory without one is litter to whoever finds it.
-            let _ = fs::remove_file(file);
-            remove_dir(&dir).map_err(|e| internal(&format!("remove {}", dir.display()), &e))
-        })
-        .await?;
+    /// Stops listing a container.
+    pub(super) fn forget(&self, id: &ContainerId) {
         self.view().containers.remove(id);
-        Ok(())
     }
 
     /// Executes a command in a container.

@@ -1,30 +1,21 @@
 //! From a container's configuration and its image to what the shim executes.
 
-use std::collections::BTreeMap;
+use cri::{ContainerConfig, ContainerId, Error, ImageInfo, Result, SandboxConfig};
 
-use cri::{ContainerConfig, ContainerId, Error, ImageInfo, MountSource, Result, SandboxConfig};
-
-use super::Images;
+use super::{ImageRoot, leases::Volumes};
 use crate::{
     container::{ContainerSpec, program::DEFAULT_PATH},
     record::now,
 };
 
-/// Works the image's defaults into a configuration and takes a lease on the image for the container.
+/// Works the image's defaults into a configuration.
 pub(super) fn resolve(
-    images: &impl Images,
     sandbox: &SandboxConfig,
     id: ContainerId,
     config: ContainerConfig,
+    root: ImageRoot,
+    image_volumes: Volumes,
 ) -> Result<ContainerSpec> {
-    let root = images.lease(&config.image, &id.0)?;
-    let mut image_volumes = BTreeMap::new();
-    for (number, mount) in config.mounts.iter().enumerate() {
-        if let MountSource::Image(image) = &mount.source {
-            let volume = images.lease(image, &format!("{}-{number}", id.0))?;
-            image_volumes.insert(image.clone(), volume.layers);
-        }
-    }
     let args = arguments(&config, &root.info)
         .ok_or_else(|| Error::InvalidArgument { message: "no command specified".into() })?;
     let stop_signal = config.stop_signal.as_deref().or(root.info.stop_signal.as_deref());

@@ -3,6 +3,7 @@
 mod container;
 mod etc_files;
 mod image_config;
+mod leases;
 mod sandbox;
 mod sweep;
 
@@ -19,7 +20,7 @@ use cri::{
     ContainerConfig, ContainerFilter, ContainerId, ContainerStatus, Error, ExecOutput, ExecRequest, ImageAuth,
     ImageInfo, ImageService, ObjectKind, Result, RuntimeEvent, RuntimeService, SandboxConfig, SandboxId, SandboxStatus,
 };
-use sandbox::Sandbox;
+use sandbox::{Sandbox, blocking};
 pub use sweep::sweep;
 use tokio::sync::broadcast;
 
@@ -151,10 +152,14 @@ impl<I: Images> Runtime<I> {
             match SandboxRecord::load(&dir) {
                 Ok(record) if record.complete => {
                     let sandbox = Sandbox::adopt(dir, record, self.inner.events.clone()).await;
+                    let known = |id: &ContainerId| sandbox.status_of(id).is_some();
+                    if let Err(error) = leases::release_others(&self.inner.images, sandbox.dir(), known) {
+                        tracing::warn!(sandbox = %sandbox.id(), %error, "half-made containers not removed");
+                    }
                     self.lock().insert(sandbox.id().clone(), sandbox);
                 }
                 Ok(_) | Err(_) => {
-                    if let Err(error) = sweep::remove_sandbox(&self.inner.cgroups, &dir) {
+                    if let Err(error) = sweep::remove_sandbox(&dir, &self.inner.images) {
                         tracing::warn!(dir = %dir.display(), %error, "half-made sandbox not removed");
                     }
                 }
@@ -191,10 +196,16 @@ impl<I: Images> Runtime<I> {
 
 impl<I: Images> RuntimeService for Runtime<I> {
     async fn run_sandbox(&self, config: SandboxConfig) -> Result<SandboxStatus> {
-        let sandbox = Sandbox::run(&self.inner.options, &self.inner.cgroups, config, self.inner.events.clone()).await?;
-        let status = sandbox.status();
-        self.lock().insert(sandbox.id().clone(), sandbox);
-        Ok(status)
+        // A task of its own: a caller that loses interest must not leave half a sandbox.
+        let runtime = self.clone();
+        let made = tokio::spawn(async move {
+            let Inner { options, cgroups, events, images, .. } = &*runtime.inner;
+            let sandbox = Sandbox::run(options, cgroups, config, events.clone(), images).await?;
+            let status = sandbox.status();
+            runtime.lock().insert(sandbox.id().clone(), sandbox);
+            Ok(status)
+        });
+        made.await.unwrap_or_else(|error| Err(internal("create sandbox", &error)))
     }
 
     async fn stop_sandbox(&self, id: &SandboxId) -> Result<()> {
@@ -207,12 +218,13 @@ impl<I: Images> RuntimeService for Runtime<I> {
     async fn remove_sandbox(&self, id: &SandboxId) -> Result<()> {
         let Some(sandbox) = self.find(id) else { return Ok(()) };
         sandbox.stop().await?;
-        for container in sandbox.containers() {
-            self.inner.images.release(&container.id.0)?;
-        }
-        sandbox.remove().await?;
-        self.lock().remove(id);
-        Ok(())
+        let (runtime, id) = (self.clone(), id.clone());
+        blocking(move || {
+            sweep::remove_sandbox(sandbox.dir(), &runtime.inner.images)?;
+            runtime.lock().remove(&id);
+            Ok(())
+        })
+        .await
     }
 
     async fn list_sandboxes(&self) -> Result<Vec<SandboxStatus>> {
@@ -222,15 +234,20 @@ impl<I: Images> RuntimeService for Runtime<I> {
     async fn create_container(&self, sandbox: &SandboxId, config: ContainerConfig) -> Result<ContainerId> {
         let sandbox = self.sandbox(sandbox)?;
         let id = ContainerId(record::random_id().map_err(|e| internal("make an id", &e))?);
-        let spec = image_config::resolve(&self.inner.images, sandbox.config(), id.clone(), config)?;
-        match sandbox.create(spec).await {
-            Ok(()) => Ok(id),
-            Err(error) => {
-                // The error that matters is the first one.
-                let _ = self.inner.images.release(&id.0);
-                Err(error)
-            }
+        let images = &self.inner.images;
+        let spec = leases::take(images, sandbox.dir(), &id, &config).and_then(|(root, volumes)| {
+            image_config::resolve(sandbox.config(), id.clone(), config, root, volumes)
+        });
+        let created = match spec {
+            Ok(spec) => sandbox.create(spec).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = created {
+            // The error that matters is the first one.
+            let _ = leases::release(images, sandbox.dir(), &id);
+            return Err(error);
         }
+        Ok(id)
     }
 
     async fn start_container(&self, id: &ContainerId) -> Result<ContainerStatus> {
@@ -245,10 +262,15 @@ impl<I: Images> RuntimeService for Runtime<I> {
     }
 
     async fn remove_container(&self, id: &ContainerId) -> Result<()> {
-        if let Some(sandbox) = self.find_container(id) {
-            sandbox.remove_container(id).await?;
-        }
-        self.inner.images.release(&id.0)
+        let Some(sandbox) = self.find_container(id) else { return Ok(()) };
+        sandbox.end_container(id).await?;
+        let (runtime, id) = (self.clone(), id.clone());
+        blocking(move || {
+            leases::release(&runtime.inner.images, sandbox.dir(), &id)?;
+            sandbox.forget(&id);
+            Ok(())
+        })
+        .await
     }
 
     async fn container_status(&self, id: &ContainerId) -> Result<ContainerStatus> {

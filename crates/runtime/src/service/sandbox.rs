@@ -16,7 +16,7 @@ use cri::{
 };
 use tokio::sync::{broadcast, watch};
 
-use super::{Options, etc_files, internal, remove_dir, sweep};
+use super::{Images, Options, etc_files, internal, sweep};
 use crate::{
     cgroup::{Cgroups, PodCgroup},
     connection::{self, Connection, Gone, Incoming},
@@ -59,6 +59,7 @@ impl Sandbox {
         cgroups: &Cgroups,
         config: SandboxConfig,
         events: broadcast::Sender<RuntimeEvent>,
+        images: &impl Images,
     ) -> Result<Arc<Self>> {
         let id = SandboxId(record::random_id().map_err(|e| internal("make an id", &e))?);
         let dir = options.sandboxes_dir().join(&id.0);
@@ -81,9 +82,7 @@ impl Sandbox {
             }
             Err(error) => {
                 sandbox.view().stopping = true;
-                let (cgroups, dir) = (cgroups.clone(), sandbox.dir.clone());
-                let cleared = blocking(move || sweep::remove_sandbox(&cgroups, &dir)).await;
-                if let Err(error) = cleared {
+                if let Err(error) = sweep::remove_sandbox(&sandbox.dir, images) {
                     tracing::warn!(sandbox = %sandbox.id, %error, "half-made sandbox not removed");
                 }
                 Err(error)
@@ -143,10 +142,10 @@ impl Sandbox {
         }
         match connection::connect(&socket).await {
             Ok((connection, incoming)) => {
-                let _ = sandbox.connection.set(connection.clone());
+                let _ = sandbox.connection.set(connection);
                 sandbox.pump(incoming);
-                // Without an answer the pump notices the end.
-                if let Ok(Ok(Answer::Containers(all))) = connection.ask(Call::List).await {
+                // Without an answer the shim is gone; that has been dealt with then.
+                if let Ok(Ok(Answer::Containers(all))) = sandbox.ask(Call::List).await {
                     let known = all.into_iter().map(|status| (status.id.clone(), status));
                     sandbox.view().containers = known.collect();
                 }
@@ -313,12 +312,6 @@ impl Sandbox {
         blocking(move || sweep::end_processes(&dir, &record)).await?;
         self.mark_not_ready();
         Ok(())
-    }
-
-    /// Removes the stopped sandbox's directory.
-    pub(super) async fn remove(&self) -> Result<()> {
-        let dir = self.dir.clone();
-        blocking(move || remove_dir(&dir).map_err(|e| internal(&format!("remove {}", dir.display()), &e))).await
     }
 }
 

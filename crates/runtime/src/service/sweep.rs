@@ -13,9 +13,9 @@ use rustix::{
     process::{Flock, FlockOffsetType, FlockType, Pid, PidfdFlags, Signal},
 };
 
-use super::{internal, remove_dir};
+use super::{Images, Options, internal, leases, remove_dir};
 use crate::{
-    cgroup::{Cgroups, PodCgroup},
+    cgroup::PodCgroup,
     record::SandboxRecord,
     shim::LOCK_FILE,
 };
@@ -23,30 +23,30 @@ use crate::{
 /// Longest wait for a killed shim.
 const DEATH_WAIT: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
-/// Ends all sandboxes of the instance in `state_dir` and removes them with everything that belongs to them:
+/// Ends all sandboxes of the options' instance and removes them with everything that belongs to them:
 /// shims, containers, cgroups, sockets, directories. No agent may run the instance.
 ///
 /// # Errors
 /// [`cri::Error::Internal`] with the first thing that could not be removed; the rest is removed all the same.
-pub fn sweep(state_dir: &Path) -> Result<()> {
-    let root = state_dir.join("sandboxes");
+pub fn sweep(options: &Options, images: &impl Images) -> Result<()> {
+    let root = options.sandboxes_dir();
     let entries = match fs::read_dir(&root) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other.map_err(|e| internal(&format!("list {}", root.display()), &e))?,
     };
-    let cgroups = Cgroups::detect().map_err(|e| internal("find cgroups", &e))?;
-    let outcomes = entries.flatten().map(|entry| remove_sandbox(&cgroups, &entry.path()));
+    let outcomes = entries.flatten().map(|entry| remove_sandbox(&entry.path(), images));
     // All are tried before the first failure is returned.
     outcomes.collect::<Vec<_>>().into_iter().collect()
 }
 
 /// Removes one sandbox, finished or not.
-pub(super) fn remove_sandbox(_cgroups: &Cgroups, dir: &Path) -> Result<()> {
+pub(super) fn remove_sandbox(dir: &Path, images: &impl Images) -> Result<()> {
     match SandboxRecord::load(dir) {
         Ok(record) => end_processes(dir, &record)?,
         // Without a record there is no shim: it is written before one is started.
         Err(error) => tracing::debug!(dir = %dir.display(), %error, "sandbox without a record"),
     }
+    leases::release_others(images, dir, |_| false)?;
     remove_dir(dir).map_err(|e| internal(&format!("remove {}", dir.display()), &e))
 }
 

@@ -245,8 +245,8 @@ fn session_and_descendants(leader: i32) -> BTreeSet<i32> {
         }
         grew = found.len() > before;
     }
-    processes.iter().filter(|(_, p)| p.ended).for_each(|(pid, _)| drop(found.remove(pid)));
-    found
+    let ended: BTreeSet<i32> = processes.iter().filter(|(_, p)| p.ended).map(|&(pid, _)| pid).collect();
+    &found - &ended
 }
 
 #[derive(Clone, Copy)]

@@ -15,7 +15,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
-    process::{Pid, WaitOptions, WaitStatus},
+    process::{WaitOptions, WaitStatus},
 };
 
 use super::{
@@ -38,12 +38,6 @@ pub(super) const CHUNK: usize = 32 * 1024;
 /// Who waits for an answer: client and number of the request.
 pub(super) type Waiter = (u64, u64);
 
-/// The pod's shared PID namespace, by its first process.
-pub(super) struct PodPids {
-    pub(super) pid: Pid,
-    pub(super) pidfd: OwnedFd,
-}
-
 /// State of a shim.
 pub(super) struct Server {
     pub(super) dir: PathBuf,
@@ -53,7 +47,8 @@ pub(super) struct Server {
     listener: UnixListener,
     signals: OwnedFd,
     pub(super) own_pids: OwnedFd,
-    pub(super) pod_pids: Option<PodPids>,
+    /// First process of the pod's shared PID namespace.
+    pub(super) pod_pids: Option<OwnedFd>,
     clients: BTreeMap<u64, Client>,
     pub(super) containers: BTreeMap<Key, Container>,
     pub(super) execs: BTreeMap<Key, Exec>,
@@ -88,7 +83,7 @@ impl Server {
         listener: UnixListener,
         signals: OwnedFd,
         own_pids: OwnedFd,
-        pod_pids: Option<PodPids>,
+        pod_pids: Option<OwnedFd>,
     ) -> Self {
         Self {
             dir,

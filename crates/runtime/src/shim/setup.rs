@@ -3,9 +3,12 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::{
-        fs::{DirBuilderExt, PermissionsExt},
-        net::UnixListener,
+    os::{
+        fd::OwnedFd,
+        unix::{
+            fs::{DirBuilderExt, PermissionsExt},
+            net::UnixListener,
+        },
     },
     path::Path,
 };
@@ -18,7 +21,7 @@ use rustix::{
     thread::UnshareFlags,
 };
 
-use super::server::{PodPids, Server};
+use super::server::Server;
 use crate::{
     container::{
         init::set_oom_score,
@@ -157,10 +160,10 @@ fn mount_at(path: &Path, options: &[(&str, &str)], attributes: MountAttrFlags) -
 }
 
 /// Starts the first process of the pod's shared PID namespace: it adopts orphans and does nothing else.
-fn start_pause() -> io::Result<PodPids> {
+fn start_pause() -> io::Result<OwnedFd> {
     match sys::clone_process(libc::CLONE_NEWPID, None)? {
         Cloned::Child => pause(),
-        Cloned::Parent(pid, pidfd) => Ok(PodPids { pid, pidfd }),
+        Cloned::Parent(_, pidfd) => Ok(pidfd),
     }
 }
 

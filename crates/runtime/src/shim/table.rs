@@ -148,7 +148,7 @@ impl Server {
         if self.record.config.namespaces.pid == NamespaceMode::Container {
             namespaces |= libc::CLONE_NEWPID;
         }
-        let pod_pids = self.pod_pids.as_ref().map(|pids| pids.pidfd.as_fd());
+        let pod_pids = self.pod_pids.as_ref().map(AsFd::as_fd);
         let cloned = clone_into(pod_pids, self.own_pids.as_fd(), namespaces, group.directory())
             .map_err(|e| internal("clone", e))?;
         let (pid, pidfd) = match cloned {

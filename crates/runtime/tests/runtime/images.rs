@@ -15,6 +15,9 @@ pub(crate) const IMAGE: &str = "sha256:busybox";
 /// Id of the same image with a user that has a name, groups and a home.
 pub(crate) const USER_IMAGE: &str = "sha256:user";
 
+/// Id of the same image with a user that it does not know.
+pub(crate) const STRANGER_IMAGE: &str = "sha256:stranger";
+
 /// The store.
 #[derive(Debug, Clone)]
 pub(crate) struct TestImages {
@@ -35,6 +38,7 @@ impl TestImages {
         let user = match id {
             IMAGE => ImageUser::Unset,
             USER_IMAGE => ImageUser::Name("web".into()),
+            STRANGER_IMAGE => ImageUser::Name("stranger".into()),
             _ => return None,
         };
         Some(ImageInfo {

@@ -40,7 +40,7 @@ pub(crate) fn with_rig<F: Future<Output = ()>>(test: impl FnOnce(Rig) -> F) {
         });
     }));
     drop(tokio);
-    runtime::sweep(&path.join("state")).unwrap();
+    runtime::sweep(&options(&path), &TestImages::at(&path.join("image"))).unwrap();
     if let Err(panic) = outcome {
         std::panic::resume_unwind(panic);
     }
