@@ -185,10 +185,7 @@ fn launch(setup: &Setup<'_>, identity: &Identity, terminal: Option<Terminal>, ch
         },
         (None, None) => return Err(()),
     };
-    let channel = match settle_descriptors(&streams, channel) {
-        Ok(channel) => channel,
-        Err(_) => return Err(()),
-    };
+    let channel = settle_descriptors(&streams, channel).map_err(drop)?;
     std::mem::forget((streams, terminal));
     let config = &setup.spec.config;
     let process = Process {

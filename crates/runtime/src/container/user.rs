@@ -61,7 +61,7 @@ pub(crate) fn identify(
         }
     };
     let account = accounts.into_iter().find(|account| account.uid == uid);
-    let gid = security.run_as_group.or(account.as_ref().map(|account| account.gid)).unwrap_or(0);
+    let gid = security.run_as_group.or_else(|| account.as_ref().map(|account| account.gid)).unwrap_or(0);
     let mut groups = vec![gid];
     if let Some(account) = account.as_ref().filter(|_| !security.supplemental_groups_strict) {
         let file = read_file(root, "etc/group").map_err(|e| format!("read /etc/group: {e}"))?;
@@ -119,7 +119,7 @@ mod tests {
 
     use super::*;
 
-    fn check(image_user: ImageUser, security: SecurityContext) -> Result<Identity, String> {
+    fn image() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("etc")).unwrap();
         fs::write(
@@ -128,7 +128,13 @@ mod tests {
         )
         .unwrap();
         fs::write(dir.path().join("etc/group"), "root:x:0:\nlogs:x:300:web,root\nother:x:301:root\n").unwrap();
-        identify(File::open(dir.path()).unwrap().as_fd(), &image_user, &security)
+        dir
+    }
+
+    fn check(image_user: ImageUser, security: SecurityContext) -> Result<Identity, String> {
+        let dir = image();
+        let root = File::open(dir.path()).map_err(|e| e.to_string())?;
+        identify(root.as_fd(), &image_user, &security)
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::{
 
 use cri::{
     ContainerConfig, ContainerFilter, ContainerId, ContainerStatus, Error, ExecOutput, ExecRequest, ImageAuth,
-    ImageInfo, ImageService, ObjectKind, Result, RuntimeEvent, RuntimeService, SandboxConfig, SandboxId, SandboxStatus,
+    ImageInfo, ImageService, ObjectKind, Result, RuntimeEvent, RuntimeService, SandboxConfig, SandboxId, SandboxState, SandboxStatus,
 };
 use sandbox::{Sandbox, blocking};
 pub use sweep::sweep;
@@ -27,6 +27,7 @@ use tokio::sync::broadcast;
 use crate::{
     cgroup::Cgroups,
     image::Store,
+    net::{Network, NetworkOptions},
     record::{self, SandboxRecord},
 };
 
@@ -75,19 +76,25 @@ pub struct Options {
     pub state_dir: PathBuf,
     /// Sockets; short-lived, best on a tmpfs.
     pub run_dir: PathBuf,
-    /// The cgroup that pods' cgroups are made in, relative to the mount points: `/podrig`.
+    /// The cgroup that pods' cgroups are made in, relative to the mount points: `/podrig/<instance>`.
     pub cgroup_parent: String,
+    /// State of the pod network, which all instances on the machine share; on a tmpfs.
+    pub network_dir: PathBuf,
+    /// How the pod network is to be, and this instance's name in it.
+    pub network: NetworkOptions,
     /// The binary whose `shim` command runs [`crate::shim::main`].
     pub shim_exe: PathBuf,
 }
 
 impl Options {
-    /// Returns options with this binary as the shim's.
-    pub fn new(state_dir: impl Into<PathBuf>, run_dir: impl Into<PathBuf>) -> Self {
+    /// Returns the options of the instance with this name (a file name), with this binary as the shim's.
+    pub fn new(instance: &str, state_dir: impl Into<PathBuf>, run_dir: impl Into<PathBuf>) -> Self {
         Self {
             state_dir: state_dir.into(),
             run_dir: run_dir.into(),
-            cgroup_parent: "/podrig".into(),
+            cgroup_parent: format!("/podrig/{instance}"),
+            network_dir: "/run/podrig/net".into(),
+            network: NetworkOptions::new(instance),
             shim_exe: "/proc/self/exe".into(),
         }
     }
@@ -114,6 +121,7 @@ struct Inner<I> {
     options: Options,
     images: I,
     cgroups: Cgroups,
+    network: Arc<Network>,
     sandboxes: Mutex<BTreeMap<SandboxId, Arc<Sandbox>>>,
     events: broadcast::Sender<RuntimeEvent>,
 }
@@ -132,8 +140,9 @@ impl<I: Images> Runtime<I> {
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
             made.map_err(|e| internal(&format!("create {}", dir.display()), &e))?;
         }
+        let network = open_network(&options)?;
         let (events, _) = broadcast::channel(MAX_EVENTS);
-        let inner = Inner { options, images, cgroups, sandboxes: Mutex::default(), events };
+        let inner = Inner { options, images, cgroups, network, sandboxes: Mutex::default(), events };
         let runtime = Self { inner: Arc::new(inner) };
         runtime.adopt_all().await?;
         Ok(runtime)
@@ -151,7 +160,7 @@ impl<I: Images> Runtime<I> {
             let dir = entry.path();
             match SandboxRecord::load(&dir) {
                 Ok(record) if record.complete => {
-                    let sandbox = Sandbox::adopt(dir, record, self.inner.events.clone()).await;
+                    let sandbox = Sandbox::adopt(dir, record, Arc::clone(&self.inner.network), self.inner.events.clone()).await;
                     let known = |id: &ContainerId| sandbox.status_of(id).is_some();
                     if let Err(error) = leases::release_others(&self.inner.images, sandbox.dir(), known) {
                         tracing::warn!(sandbox = %sandbox.id(), %error, "half-made containers not removed");
@@ -159,10 +168,23 @@ impl<I: Images> Runtime<I> {
                     self.lock().insert(sandbox.id().clone(), sandbox);
                 }
                 Ok(_) | Err(_) => {
-                    if let Err(error) = sweep::remove_sandbox(&dir, &self.inner.images) {
+                    if let Err(error) = sweep::remove_sandbox(&dir, &self.inner.images, &self.inner.network) {
                         tracing::warn!(dir = %dir.display(), %error, "half-made sandbox not removed");
                     }
                 }
+            }
+        }
+        self.release_addresses()
+    }
+
+    /// Gives back addresses of sandboxes that do not exist or have ended: those of an agent that died before
+    /// it could.
+    fn release_addresses(&self) -> Result<()> {
+        let network = &self.inner.network;
+        for (sandbox, _) in network.sandboxes().map_err(|e| internal("list addresses", &e))? {
+            let lives = self.find(&SandboxId(sandbox.clone())).is_some_and(|s| s.status().state == SandboxState::Ready);
+            if !lives {
+                network.release(&sandbox).map_err(|e| internal("release an address", &e))?;
             }
         }
         Ok(())
@@ -199,8 +221,7 @@ impl<I: Images> RuntimeService for Runtime<I> {
         // A task of its own: a caller that loses interest must not leave half a sandbox.
         let runtime = self.clone();
         let made = tokio::spawn(async move {
-            let Inner { options, cgroups, events, images, .. } = &*runtime.inner;
-            let sandbox = Sandbox::run(options, cgroups, config, events.clone(), images).await?;
+            let sandbox = Sandbox::run(&runtime.inner, config).await?;
             let status = sandbox.status();
             runtime.lock().insert(sandbox.id().clone(), sandbox);
             Ok(status)
@@ -220,7 +241,7 @@ impl<I: Images> RuntimeService for Runtime<I> {
         sandbox.stop().await?;
         let (runtime, id) = (self.clone(), id.clone());
         blocking(move || {
-            sweep::remove_sandbox(sandbox.dir(), &runtime.inner.images)?;
+            sweep::remove_sandbox(sandbox.dir(), &runtime.inner.images, &runtime.inner.network)?;
             runtime.lock().remove(&id);
             Ok(())
         })
@@ -314,6 +335,11 @@ impl<I: Images + ImageService> ImageService for Runtime<I> {
     async fn remove_image(&self, image: &str) -> Result<()> {
         self.inner.images.remove_image(image).await
     }
+}
+
+fn open_network(options: &Options) -> Result<Arc<Network>> {
+    let network = Network::open(&options.network_dir, options.network.clone());
+    Ok(Arc::new(network.map_err(|e| internal("open the pod network", &e))?))
 }
 
 /// Makes the error for something that the runtime depends on.

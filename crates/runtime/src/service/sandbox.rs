@@ -16,10 +16,11 @@ use cri::{
 };
 use tokio::sync::{broadcast, watch};
 
-use super::{Images, Options, etc_files, internal, sweep};
+use super::{Images, Inner, etc_files, internal, sweep};
 use crate::{
-    cgroup::{Cgroups, PodCgroup},
+    cgroup::PodCgroup,
     connection::{self, Connection, Gone, Incoming},
+    net::Network,
     protocol::{Answer, Call, Change, Message},
     record::{self, Durability, SandboxRecord, now},
     shim::{self, Greeting},
@@ -37,6 +38,7 @@ pub(super) struct Sandbox {
     id: SandboxId,
     config: SandboxConfig,
     pub(super) view: Mutex<View>,
+    network: Arc<Network>,
     connection: OnceLock<Connection>,
     events: broadcast::Sender<RuntimeEvent>,
     /// Whether the end of the shim has been dealt with.
@@ -54,13 +56,8 @@ pub(super) struct View {
 
 impl Sandbox {
     /// Makes a sandbox and starts its shim. On failure nothing is left.
-    pub(super) async fn run(
-        options: &Options,
-        cgroups: &Cgroups,
-        config: SandboxConfig,
-        events: broadcast::Sender<RuntimeEvent>,
-        images: &impl Images,
-    ) -> Result<Arc<Self>> {
+    pub(super) async fn run<I: Images>(runtime: &Inner<I>, config: SandboxConfig) -> Result<Arc<Self>> {
+        let options = &runtime.options;
         let id = SandboxId(record::random_id().map_err(|e| internal("make an id", &e))?);
         let dir = options.sandboxes_dir().join(&id.0);
         let record = SandboxRecord {
@@ -71,10 +68,10 @@ impl Sandbox {
             state: SandboxState::NotReady,
             complete: false,
             ips: Vec::new(),
-            cgroups: cgroups.clone(),
+            cgroups: runtime.cgroups.clone(),
             cgroup_parent: options.cgroup_parent.clone(),
         };
-        let sandbox = Arc::new(Self::new(dir, record, events));
+        let sandbox = Arc::new(Self::new(dir, record, Arc::clone(&runtime.network), runtime.events.clone()));
         match sandbox.set_up(options.shim_exe.clone()).await {
             Ok(incoming) => {
                 sandbox.pump(incoming);
@@ -82,7 +79,7 @@ impl Sandbox {
             }
             Err(error) => {
                 sandbox.view().stopping = true;
-                if let Err(error) = sweep::remove_sandbox(&sandbox.dir, images) {
+                if let Err(error) = sweep::remove_sandbox(&sandbox.dir, &runtime.images, &runtime.network) {
                     tracing::warn!(sandbox = %sandbox.id, %error, "half-made sandbox not removed");
                 }
                 Err(error)
@@ -90,9 +87,15 @@ impl Sandbox {
         }
     }
 
-    fn new(dir: PathBuf, record: SandboxRecord, events: broadcast::Sender<RuntimeEvent>) -> Self {
+    fn new(
+        dir: PathBuf,
+        record: SandboxRecord,
+        network: Arc<Network>,
+        events: broadcast::Sender<RuntimeEvent>,
+    ) -> Self {
         Self {
             dir,
+            network,
             id: record.id.clone(),
             config: record.config.clone(),
             view: Mutex::new(View { record, containers: BTreeMap::new(), stopping: false }),
@@ -109,7 +112,7 @@ impl Sandbox {
         let (connection, incoming) =
             connection::connect(&socket).await.map_err(|e| internal("connect to the sandbox's shim", &e))?;
         let _ = self.connection.set(connection);
-        let ips = self.attach_network(shim)?;
+        let ips = self.attach_network(shim).await?;
         etc_files::write_hosts(&self.dir, &self.config, &ips)
             .map_err(|e| internal("write the sandbox's /etc/hosts", &e))?;
         let mut view = self.view();
@@ -120,18 +123,31 @@ impl Sandbox {
         Ok(incoming)
     }
 
-    fn attach_network(&self, _shim: u32) -> Result<Vec<IpAddr>> {
-        Ok(Vec::new())
+    async fn attach_network(&self, shim: u32) -> Result<Vec<IpAddr>> {
+        if !has_network(&self.config) {
+            return Ok(Vec::new());
+        }
+        let (network, id) = (Arc::clone(&self.network), self.id.clone());
+        let ports = self.config.port_mappings.clone();
+        blocking(move || {
+            let ips = network.attach(&id.0, shim).map_err(|e| internal("set up the pod's network", &e))?;
+            if let Some(ip) = ips.first() {
+                network.map_ports(&id.0, *ip, &ports).map_err(|e| internal("map host ports", &e))?;
+            }
+            Ok(ips)
+        })
+        .await
     }
 
     /// Takes over a sandbox of an earlier agent: connects to its shim, or draws the conclusions.
     pub(super) async fn adopt(
         dir: PathBuf,
         record: SandboxRecord,
+        network: Arc<Network>,
         events: broadcast::Sender<RuntimeEvent>,
     ) -> Arc<Self> {
         let (state, socket) = (record.state, record.socket.clone());
-        let sandbox = Arc::new(Self::new(dir, record, events));
+        let sandbox = Arc::new(Self::new(dir, record, network, events));
         match record::load_containers(&sandbox.dir) {
             Ok(all) => sandbox.view().containers = all.into_iter().map(|status| (status.id.clone(), status)).collect(),
             Err(error) => tracing::warn!(sandbox = %sandbox.id, %error, "container records not read"),
@@ -289,10 +305,15 @@ impl Sandbox {
 
     /// Kills what may be left of the shim and its containers, and removes the pod's cgroup.
     async fn clear_away(&self) {
-        let (dir, record) = (self.dir.clone(), self.view().record.clone());
-        if let Err(error) = blocking(move || sweep::end_processes(&dir, &record)).await {
+        if let Err(error) = self.end_processes().await {
             tracing::warn!(sandbox = %self.id, %error, "processes or cgroups left");
         }
+    }
+
+    async fn end_processes(&self) -> Result<()> {
+        let (dir, record) = (self.dir.clone(), self.view().record.clone());
+        let network = Arc::clone(&self.network);
+        blocking(move || sweep::end_processes(&dir, &record, &network)).await
     }
 
     /// Ends everything in the sandbox.
@@ -308,8 +329,7 @@ impl Sandbox {
         // Gone or not: it is, after this.
         let _ = self.ask(Call::Shutdown).await;
         self.wait_over().await;
-        let (dir, record) = (self.dir.clone(), self.view().record.clone());
-        blocking(move || sweep::end_processes(&dir, &record)).await?;
+        self.end_processes().await?;
         self.mark_not_ready();
         Ok(())
     }

@@ -13,9 +13,10 @@ use rustix::{
     process::{Flock, FlockOffsetType, FlockType, Pid, PidfdFlags, Signal},
 };
 
-use super::{Images, Options, internal, leases, remove_dir};
+use super::{Images, Options, internal, leases, open_network, remove_dir};
 use crate::{
     cgroup::PodCgroup,
+    net::Network,
     record::SandboxRecord,
     shim::LOCK_FILE,
 };
@@ -34,15 +35,17 @@ pub fn sweep(options: &Options, images: &impl Images) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other.map_err(|e| internal(&format!("list {}", root.display()), &e))?,
     };
-    let outcomes = entries.flatten().map(|entry| remove_sandbox(&entry.path(), images));
+    let network = open_network(options)?;
+    let outcomes = entries.flatten().map(|entry| remove_sandbox(&entry.path(), images, &network));
     // All are tried before the first failure is returned.
-    outcomes.collect::<Vec<_>>().into_iter().collect()
+    outcomes.collect::<Vec<_>>().into_iter().collect::<Result<()>>()?;
+    network.sweep(&options.network.instance).map_err(|e| internal("release the instance's addresses", &e))
 }
 
 /// Removes one sandbox, finished or not.
-pub(super) fn remove_sandbox(dir: &Path, images: &impl Images) -> Result<()> {
+pub(super) fn remove_sandbox(dir: &Path, images: &impl Images, network: &Network) -> Result<()> {
     match SandboxRecord::load(dir) {
-        Ok(record) => end_processes(dir, &record)?,
+        Ok(record) => end_processes(dir, &record, network)?,
         // Without a record there is no shim: it is written before one is started.
         Err(error) => tracing::debug!(dir = %dir.display(), %error, "sandbox without a record"),
     }
@@ -50,11 +53,12 @@ pub(super) fn remove_sandbox(dir: &Path, images: &impl Images) -> Result<()> {
     remove_dir(dir).map_err(|e| internal(&format!("remove {}", dir.display()), &e))
 }
 
-/// Kills the shim and all containers of a sandbox and removes its cgroup and socket.
-pub(super) fn end_processes(dir: &Path, record: &SandboxRecord) -> Result<()> {
+/// Kills the shim and all containers of a sandbox and gives back its cgroup, address and socket.
+pub(super) fn end_processes(dir: &Path, record: &SandboxRecord, network: &Network) -> Result<()> {
     kill_shim(dir).map_err(|e| internal(&format!("end the shim of {}", dir.display()), &e))?;
     let pod = PodCgroup::open(&record.cgroups, &record.cgroup_parent, &record.cgroup_name());
     pod.and_then(|pod| pod.remove()).map_err(|e| internal("remove the pod's cgroup", &e))?;
+    network.release(&record.id.0).map_err(|e| internal("release the pod's address", &e))?;
     match fs::remove_file(&record.socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(internal(&format!("remove {}", record.socket.display()), &error))

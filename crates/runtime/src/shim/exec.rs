@@ -188,10 +188,7 @@ fn run(container: &Container, running: BorrowedFd<'_>, request: &ExecRequest, st
         fail(channel.as_fd(), message);
     }
     let Some(identity) = &container.identity else { fail(channel.as_fd(), "its user is not known".into()) };
-    let channel = match settle_descriptors(&streams, channel) {
-        Ok(channel) => channel,
-        Err(_) => sys::exit_now(1),
-    };
+    let Ok(channel) = settle_descriptors(&streams, channel) else { sys::exit_now(1) };
     let process = Process {
         args: &request.command,
         env: &container.spec.env,

@@ -32,6 +32,8 @@ use crate::{
 const MAX_CLIENTS: usize = 16;
 /// Most bytes waiting for a client that does not read; then it is dropped.
 const MAX_UNSENT: usize = 2 * MAX_LINE;
+/// What a wait that no number can express is cut to.
+const FAR: Timespec = Timespec { tv_sec: i32::MAX as i64, tv_nsec: 0 };
 /// Bytes read at a time.
 pub(super) const CHUNK: usize = 32 * 1024;
 
@@ -142,7 +144,7 @@ impl Server {
         }
         let timeout = self.next_deadline().map(|deadline| {
             let left = deadline.saturating_duration_since(Instant::now());
-            Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::from(i32::MAX), tv_nsec: 0 })
+            Timespec::try_from(left).unwrap_or(FAR)
         });
         match rustix::event::poll(&mut fds, timeout.as_ref()) {
             Ok(_) => {}

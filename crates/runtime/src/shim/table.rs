@@ -616,11 +616,11 @@ pub(super) fn receive(channel: BorrowedFd<'_>) -> Result<Option<Received>, ()> {
         Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(None),
         _ => return Err(()),
     };
-    let fds = ancillary.drain().filter_map(|message| match message {
+    let fd = ancillary.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        #[expect(clippy::wildcard_enum_match_arm, reason = "a foreign, open list; a child sends nothing else")]
         _ => None,
     });
-    let fd = fds.into_iter().next();
     if let Some(fd) = &fd {
         let _ = rustix::fs::fcntl_setfl(fd, rustix::fs::OFlags::NONBLOCK);
     }

@@ -16,6 +16,7 @@ tests![
     s4_40_a_stubborn_container_is_killed_after_the_grace,
     an_executed_command_answers,
     sandboxes_stop_and_are_removed,
+    pods_have_addresses_and_reach_each_other,
 ];
 
 fn a_container_runs_writes_its_log_and_ends_with_its_code() {
@@ -103,5 +104,17 @@ fn sandboxes_stop_and_are_removed() {
         rig.runtime.remove_sandbox(&sandbox).await.unwrap();
         rig.runtime.remove_sandbox(&sandbox).await.unwrap();
         assert!(rig.runtime.list_sandboxes().await.unwrap().is_empty());
+    });
+}
+
+fn pods_have_addresses_and_reach_each_other() {
+    with_rig(|mut rig| async move {
+        let (server, client) = (rig.sandbox().await, rig.sandbox().await);
+        let ip = rig.runtime.list_sandboxes().await.unwrap().iter().find(|s| s.id == server).unwrap().ips[0];
+        let id = rig.start(&server, shell("echo up; nc -l -p 80 -e echo hello")).await;
+        rig.until_logged(&id, "up").await;
+        let script = format!("until nc {ip} 80; do sleep 0.01; done; nc 127.0.0.1 1 2>&1");
+        let (_, log) = rig.run(&client, shell(&script)).await;
+        assert!(log.starts_with("hello\n") && log.contains("Connection refused"), "{log}");
     });
 }

@@ -1,6 +1,6 @@
 //! What a process in a container is and may do.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use cri::{
     Capabilities, ContainerConfig, ExecRequest, ExitReason, NamespaceMode, Resources, RuntimeService, SeccompProfile,
@@ -115,7 +115,9 @@ fn the_default_filter_refuses_what_reaches_around_the_container() {
         let mut config = shell(script);
         config.security.seccomp = SeccompProfile::RuntimeDefault;
         config.security.capabilities.drop = vec!["ALL".into()];
-        assert_eq!(rig.run(&sandbox, config).await.1.lines().last(), Some("done"));
+        let (_, log) = rig.run(&sandbox, config).await;
+        let lines: Vec<_> = log.lines().filter(|line| ["unshared", "mounted", "done"].contains(line)).collect();
+        assert_eq!(lines, ["done"]);
         let mut config = shell("unshare -U true && echo unshared");
         config.security.seccomp = SeccompProfile::RuntimeDefault;
         assert!(!rig.run(&sandbox, config).await.1.contains("unshared\n"), "the filter let unshare pass");
@@ -226,16 +228,18 @@ fn containers_share_what_the_pod_shares() {
     with_rig(|mut rig| async move {
         let sandbox = rig.sandbox().await;
         let links = "for ns in net ipc uts pid mnt; do readlink /proc/self/ns/$ns; done; echo $$";
-        let (_, first) = rig.run(&sandbox, shell(&format!("{links}; echo shared > /dev/shm/x"))).await;
+        let first = rig.start(&sandbox, shell(&format!("{links}; echo shared > /dev/shm/x; exec sleep 1000"))).await;
+        rig.until_logged(&first, " 1\n").await;
+        let first = rig.log(&rig.runtime.container_status(&first).await.unwrap());
         let (_, second) = rig.run(&sandbox, shell(&format!("{links}; cat /dev/shm/x"))).await;
         let (first, second): (Vec<_>, Vec<_>) = (first.lines().collect(), second.lines().collect());
         assert_eq!(first[..3], second[..3]);
         assert_ne!(first[3], second[3]);
         assert_ne!(first[4], second[4]);
         assert_eq!((second[5], second[6]), ("1", "shared"));
-        let host: Vec<_> =
-            ["net", "ipc", "uts"].map(|ns| std::fs::read_link(format!("/proc/self/ns/{ns}")).unwrap()).to_vec();
-        assert!(first[..3].iter().zip(&host).all(|(inside, outside)| std::path::Path::new(inside) != outside));
+        for (inside, ns) in first.iter().zip(["net", "ipc", "uts", "pid", "mnt"]) {
+            assert_ne!(Path::new(inside), std::fs::read_link(format!("/proc/self/ns/{ns}")).unwrap());
+        }
     });
 }
 

@@ -31,7 +31,6 @@ pub(crate) struct Rig {
 pub(crate) fn with_rig<F: Future<Output = ()>>(test: impl FnOnce(Rig) -> F) {
     let dir = tempfile::Builder::new().prefix("rt-").tempdir().unwrap();
     let path = dir.path().to_path_buf();
-    let before = host_state();
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         tokio.block_on(async {
@@ -40,24 +39,41 @@ pub(crate) fn with_rig<F: Future<Output = ()>>(test: impl FnOnce(Rig) -> F) {
         });
     }));
     drop(tokio);
+    let devices = devices(&options(&path).network.bridge);
     runtime::sweep(&options(&path), &TestImages::at(&path.join("image"))).unwrap();
     if let Err(panic) = outcome {
         std::panic::resume_unwind(panic);
     }
     assert_eq!(fs::read_dir(path.join("state/sandboxes")).unwrap().count(), 0, "sandboxes are left");
-    assert_eq!(host_state(), before, "mounts or network devices of the host changed");
+    assert!(mounts_left(&path).is_empty(), "mounts are left: {:?}", mounts_left(&path));
+    wait_until_gone(&devices);
     assert!(cgroups_left(&path).is_empty(), "cgroups are left: {:?}", cgroups_left(&path));
     assert!(shims_left(&path).is_empty(), "processes are left: {:?}", shims_left(&path));
 }
 
-/// The host's mounts and network devices.
-fn host_state() -> (String, Vec<String>) {
-    let mut devices: Vec<_> = fs::read_dir("/sys/class/net")
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    devices.sort();
-    (fs::read_to_string("/proc/self/mounts").unwrap(), devices)
+/// Mounts of the host below the test's directory.
+fn mounts_left(dir: &Path) -> Vec<String> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    mounts.lines().filter(|line| line.contains(dir.to_str().unwrap())).map(str::to_owned).collect()
+}
+
+/// The test's bridges and the devices on them.
+fn devices(bridge: &str) -> Vec<PathBuf> {
+    let all = fs::read_dir("/sys/class/net").unwrap().map(|entry| entry.unwrap().path());
+    let bridges: Vec<_> =
+        all.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(bridge)).collect();
+    let ports = bridges.iter().filter_map(|bridge| fs::read_dir(bridge.join("brif")).ok()).flatten();
+    let ports: Vec<_> = ports.map(|port| Path::new("/sys/class/net").join(port.unwrap().file_name())).collect();
+    bridges.into_iter().chain(ports).collect()
+}
+
+/// Waits for devices to go: the kernel removes them some time after their namespace.
+fn wait_until_gone(devices: &[PathBuf]) {
+    let start = std::time::Instant::now();
+    while devices.iter().any(|device| device.exists()) {
+        assert!(start.elapsed() < PATIENCE, "network devices are left: {devices:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn cgroup_parent(dir: &Path) -> String {
@@ -84,8 +100,11 @@ fn shims_left(dir: &Path) -> Vec<String> {
 
 /// Returns the options that every runtime of a test's directory is opened with.
 pub(crate) fn options(dir: &Path) -> Options {
-    let mut options = Options::new(dir.join("state"), dir.join("run"));
+    let name = dir.file_name().unwrap().to_str().unwrap();
+    let mut options = Options::new(name, dir.join("state"), dir.join("run"));
     options.cgroup_parent = cgroup_parent(dir);
+    options.network_dir = dir.join("net");
+    options.network.bridge = format!("t{}", &name[3..]);
     options
 }
 

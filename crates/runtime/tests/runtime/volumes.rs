@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use cri::{DnsConfig, HostAlias, Mount, MountPropagation, MountSource, NamespaceMode};
+use cri::{DnsConfig, HostAlias, Mount, MountPropagation, MountSource, NamespaceMode, RuntimeService};
 
 use crate::{
     images::IMAGE,
@@ -149,6 +149,8 @@ fn s11_23_hosts_hostname_and_resolv_conf_are_the_pods() {
         let (_, log) = rig.run(&sandbox, shell("cat /etc/resolv.conf /etc/hostname /etc/hosts; echo >> /etc/hosts")).await;
         assert!(log.starts_with("search a.local b.local\nnameserver 10.0.0.10\noptions ndots:5\npod-host\n"), "{log}");
         assert!(log.contains("# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n"), "{log}");
+        let ip = rig.runtime.list_sandboxes().await.unwrap()[0].ips[0];
+        assert!(log.contains(&format!("\n{ip}\tpod-host\n")), "{log}");
         assert!(log.ends_with("\n# Entries added by HostAliases.\n1.2.3.4\tone\ttwo\n"), "{log}");
         let own = rig.scratch().join("own-hosts");
         fs::write(&own, "mine\n").unwrap();
