@@ -258,7 +258,7 @@ fn oci_image(archive: &Archive, name: Option<String>, entries: &[Descriptor]) ->
 }
 
 /// The name without a digest, should it have both.
-fn tag_of(reference: &oci_client::Reference) -> String {
+fn tag_of(reference: &oci_spec::distribution::Reference) -> String {
     format!("{}/{}:{}", reference.registry(), reference.repository(), reference.tag().unwrap_or_default())
 }
 

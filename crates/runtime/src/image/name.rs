@@ -1,6 +1,6 @@
 //! Image names: Docker's normalisation, ids, platforms.
 
-use oci_client::{ParseError, Reference};
+use oci_spec::distribution::{ParseError, Reference};
 
 use super::{Error, digest::Digest};
 

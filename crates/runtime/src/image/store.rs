@@ -181,11 +181,7 @@ impl Store {
     /// [`cri::Error::InvalidArgument`] when the owner cannot be a file name.
     pub fn release(&self, owner: &str) -> cri::Result<()> {
         let path = self.lease_path(owner)?;
-        let leased = match read_lease(&path) {
-            Ok(layers) => layers,
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(e) => return Err(e.into()),
-        };
+        let Some(leased) = read_lease(&path)? else { return Ok(()) };
         ignore_missing(fs::remove_file(&path)).map_err(Error::io("removing", path))?;
         // Only the last user of a removed image leaves garbage; everybody else is spared the search.
         let view = self.view()?;
@@ -254,7 +250,9 @@ impl Store {
         }
         // If the file is replaced between the two steps, the next call sees another version and reads again.
         let view = Arc::new(View::new(Index::read(&path)?, &self.blobs(), self.inner.limits));
-        *cache = Some(Cached { version, view: Arc::clone(&view) });
+        // A damaged image may be repaired without a change of the index.
+        let is_whole = view.images.len() == view.index.images.len();
+        *cache = is_whole.then(|| Cached { version, view: Arc::clone(&view) });
         Ok(view)
     }
 
@@ -331,7 +329,7 @@ impl Store {
         let index = Index::read(&self.index_path())?;
         let mut layers = index.layers();
         for owner in names_in(&self.path("leases"))? {
-            layers.extend(read_lease(&self.path("leases").join(owner))?);
+            layers.extend(read_lease(&self.path("leases").join(owner))?.unwrap_or_default());
         }
         let blobs: BTreeSet<Digest> =
             index.images.iter().flat_map(|(id, record)| record.blobs.iter().chain([id])).copied().collect();
@@ -378,9 +376,14 @@ fn read_config(path: &Path, id: Digest, limits: Limits) -> Result<Config, Error>
     Config::parse(&format!("configuration of image {id}"), &bytes, limits.layers)
 }
 
-fn read_lease(path: &Path) -> Result<Vec<Digest>, Error> {
-    let text = fs::read_to_string(path).map_err(Error::io("reading", path))?;
-    Ok(text.lines().filter_map(Digest::from_hex).collect())
+/// Layers under a lease; `None` if it has ended.
+fn read_lease(path: &Path) -> Result<Option<Vec<Digest>>, Error> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text.lines().filter_map(Digest::from_hex).collect())),
+        // Leases end without the lock.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::io("reading", path)(e)),
+    }
 }
 
 /// Names of the entries of a directory.
