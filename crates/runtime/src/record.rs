@@ -76,7 +76,8 @@ pub(crate) fn container_ids(sandbox_dir: &Path) -> io::Result<Vec<cri::Container
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
     };
-    let name = |entry: io::Result<fs::DirEntry>| Ok(cri::ContainerId(entry?.file_name().to_string_lossy().into_owned()));
+    let name =
+        |entry: io::Result<fs::DirEntry>| Ok(cri::ContainerId(entry?.file_name().to_string_lossy().into_owned()));
     entries.map(name).collect()
 }
 

@@ -18,7 +18,8 @@ use std::{
 
 use cri::{
     ContainerConfig, ContainerFilter, ContainerId, ContainerStatus, Error, ExecOutput, ExecRequest, ImageAuth,
-    ImageInfo, ImageService, ObjectKind, Result, RuntimeEvent, RuntimeService, SandboxConfig, SandboxId, SandboxState, SandboxStatus,
+    ImageInfo, ImageService, ObjectKind, Result, RuntimeEvent, RuntimeService, SandboxConfig, SandboxId, SandboxState,
+    SandboxStatus,
 };
 use sandbox::{Sandbox, blocking};
 pub use sweep::sweep;
@@ -160,7 +161,8 @@ impl<I: Images> Runtime<I> {
             let dir = entry.path();
             match SandboxRecord::load(&dir) {
                 Ok(record) if record.complete => {
-                    let sandbox = Sandbox::adopt(dir, record, Arc::clone(&self.inner.network), self.inner.events.clone()).await;
+                    let sandbox =
+                        Sandbox::adopt(dir, record, Arc::clone(&self.inner.network), self.inner.events.clone()).await;
                     let known = |id: &ContainerId| sandbox.status_of(id).is_some();
                     if let Err(error) = leases::release_others(&self.inner.images, sandbox.dir(), known) {
                         tracing::warn!(sandbox = %sandbox.id(), %error, "half-made containers not removed");
@@ -256,9 +258,8 @@ impl<I: Images> RuntimeService for Runtime<I> {
         let sandbox = self.sandbox(sandbox)?;
         let id = ContainerId(record::random_id().map_err(|e| internal("make an id", &e))?);
         let images = &self.inner.images;
-        let spec = leases::take(images, sandbox.dir(), &id, &config).and_then(|(root, volumes)| {
-            image_config::resolve(sandbox.config(), id.clone(), config, root, volumes)
-        });
+        let spec = leases::take(images, sandbox.dir(), &id, &config)
+            .and_then(|(root, volumes)| image_config::resolve(sandbox.config(), id.clone(), config, root, volumes));
         let created = match spec {
             Ok(spec) => sandbox.create(spec).await,
             Err(error) => Err(error),

@@ -14,12 +14,7 @@ use rustix::{
 };
 
 use super::{Images, Options, internal, leases, open_network, remove_dir};
-use crate::{
-    cgroup::PodCgroup,
-    net::Network,
-    record::SandboxRecord,
-    shim::LOCK_FILE,
-};
+use crate::{cgroup::PodCgroup, net::Network, record::SandboxRecord, shim::LOCK_FILE};
 
 /// Longest wait for a killed shim.
 const DEATH_WAIT: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };

@@ -616,9 +616,9 @@ pub(super) fn receive(channel: BorrowedFd<'_>) -> Result<Option<Received>, ()> {
         Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(None),
         _ => return Err(()),
     };
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a foreign, open list; a child sends nothing else")]
     let fd = ancillary.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-        #[expect(clippy::wildcard_enum_match_arm, reason = "a foreign, open list; a child sends nothing else")]
         _ => None,
     });
     if let Some(fd) = &fd {

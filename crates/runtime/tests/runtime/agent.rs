@@ -44,13 +44,8 @@ pub(crate) fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
 
 /// Starts an agent and returns it with its containers.
 fn agent(dir: &Path, scripts: &[&str]) -> (Child, Vec<ContainerId>) {
-    let mut agent = Command::new("/proc/self/exe")
-        .arg("agent")
-        .arg(dir)
-        .args(scripts)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut agent =
+        Command::new("/proc/self/exe").arg("agent").arg(dir).args(scripts).stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(agent.stdout.take().unwrap()).lines().map(Result::unwrap);
     let ids = lines.take_while(|line| line != "ready").map(ContainerId).collect();
     (agent, ids)
@@ -122,8 +117,7 @@ fn kill_shim(dir: &Path) {
         String::from_utf8_lossy(&line).contains(&needle)
     });
     let pid: i32 = shim.unwrap().file_name().unwrap().to_str().unwrap().parse().unwrap();
-    rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::KILL)
-        .unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::KILL).unwrap();
 }
 
 fn a_lost_shim_is_a_lost_sandbox() {
@@ -149,9 +143,9 @@ fn a_lost_shim_is_a_lost_sandbox() {
         }
         assert!(ended.iter().any(|status| status.id == id) && ended.iter().any(|status| status.id == created));
         assert_eq!(rig.runtime.container_status(&done.id).await.unwrap().exit_code, 9);
-        let sleeping = fs::read_dir("/proc").unwrap().any(|entry| {
-            fs::read(entry.unwrap().path().join("cmdline")).unwrap_or_default() == b"sleep\x004901\0"
-        });
+        let sleeping = fs::read_dir("/proc")
+            .unwrap()
+            .any(|entry| fs::read(entry.unwrap().path().join("cmdline")).unwrap_or_default() == b"sleep\x004901\0");
         assert!(!sleeping, "a container outlives its sandbox");
         rig.runtime.stop_container(&id, PATIENCE).await.unwrap();
         rig.runtime.exec_sync(&id, exec_true()).await.unwrap_err();

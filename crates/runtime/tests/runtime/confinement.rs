@@ -214,7 +214,9 @@ fn output_of_a_command_is_bounded() {
         let sandbox = rig.sandbox().await;
         let id = rig.start(&sandbox, shell("exec sleep 1000")).await;
         let request = ExecRequest {
-            command: ["sh", "-c", "head -c 5000000 /dev/zero; echo end >&2; sleep 1000 & exit 2"].map(str::to_owned).to_vec(),
+            command: ["sh", "-c", "head -c 5000000 /dev/zero; echo end >&2; sleep 1000 & exit 2"]
+                .map(str::to_owned)
+                .to_vec(),
             timeout: None,
             output_limit: 1000,
         };
@@ -279,11 +281,8 @@ fn a_privileged_container_is_not_confined() {
             "mount -t tmpfs none /tmp && echo mounted; [ -e /dev/kmsg ] && echo devices; \
              head -n1 /proc/interrupts | wc -l; grep Seccomp: /proc/self/status",
         );
-        config.security = SecurityContext {
-            privileged: true,
-            seccomp: SeccompProfile::RuntimeDefault,
-            ..Default::default()
-        };
+        config.security =
+            SecurityContext { privileged: true, seccomp: SeccompProfile::RuntimeDefault, ..Default::default() };
         let (_, log) = rig.run(&sandbox, config).await;
         assert_eq!(log, "mounted\ndevices\n1\nSeccomp:\t0\n");
     });

@@ -2,6 +2,9 @@
 //!
 //! This binary is its own shim (`shim DIR`) and its own agent to be killed (`agent DIR`).
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests, in a harness of their own")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "tests wait for one event among all")]
+
 mod agent;
 mod basics;
 mod confinement;

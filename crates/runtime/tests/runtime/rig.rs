@@ -60,8 +60,7 @@ fn mounts_left(dir: &Path) -> Vec<String> {
 /// The test's bridges and the devices on them.
 fn devices(bridge: &str) -> Vec<PathBuf> {
     let all = fs::read_dir("/sys/class/net").unwrap().map(|entry| entry.unwrap().path());
-    let bridges: Vec<_> =
-        all.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(bridge)).collect();
+    let bridges: Vec<_> = all.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(bridge)).collect();
     let ports = bridges.iter().filter_map(|bridge| fs::read_dir(bridge.join("brif")).ok()).flatten();
     let ports: Vec<_> = ports.map(|port| Path::new("/sys/class/net").join(port.unwrap().file_name())).collect();
     bridges.into_iter().chain(ports).collect()

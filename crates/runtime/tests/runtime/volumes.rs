@@ -83,12 +83,8 @@ fn s11_13_sub_paths_are_made_and_cannot_escape() {
         let sandbox = rig.sandbox().await;
         let sub = |path: &str, target: &str| Mount { sub_path: Some(path.into()), ..mount(&volume, target) };
         let mut config = shell("cat /a/key /r/key /m/hostname; stat -c %a /new; touch /new/here; ls /new");
-        config.mounts = vec![
-            sub("absolute", "/a"),
-            sub("relative", "/r"),
-            sub("magic", "/m"),
-            sub("made/by/us", "/new"),
-        ];
+        config.mounts =
+            vec![sub("absolute", "/a"), sub("relative", "/r"), sub("magic", "/m"), sub("made/by/us", "/new")];
         let (_, log) = rig.run(&sandbox, config).await;
         assert!(!log.contains("secret"), "{log}");
         assert!(log.contains("2775\nhere\n"), "{log}");
@@ -146,7 +142,8 @@ fn s11_23_hosts_hostname_and_resolv_conf_are_the_pods() {
                     vec![HostAlias { ip: "1.2.3.4".into(), hostnames: vec!["one".into(), "two".into()] }];
             })
             .await;
-        let (_, log) = rig.run(&sandbox, shell("cat /etc/resolv.conf /etc/hostname /etc/hosts; echo >> /etc/hosts")).await;
+        let (_, log) =
+            rig.run(&sandbox, shell("cat /etc/resolv.conf /etc/hostname /etc/hosts; echo >> /etc/hosts")).await;
         assert!(log.starts_with("search a.local b.local\nnameserver 10.0.0.10\noptions ndots:5\npod-host\n"), "{log}");
         assert!(log.contains("# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n"), "{log}");
         let ip = rig.runtime.list_sandboxes().await.unwrap()[0].ips[0];
@@ -192,10 +189,7 @@ fn an_image_can_be_a_volume() {
         };
         config.mounts = vec![image("/img", None), image("/sub", Some("etc"))];
         let (_, log) = rig.run(&sandbox, config).await;
-        assert_eq!(
-            log,
-            "#!/bin/sh\n/bin/sh: can't create /img/x: Read-only file system\ngroup\npasswd\nrun-link\n"
-        );
+        assert_eq!(log, "#!/bin/sh\n/bin/sh: can't create /img/x: Read-only file system\ngroup\npasswd\nrun-link\n");
     });
 }
 
