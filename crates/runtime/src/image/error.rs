@@ -6,6 +6,7 @@ use super::unpack::UnpackError;
 
 /// Why an operation of the image store failed.
 #[derive(Debug, thiserror::Error)]
+#[expect(clippy::error_impl_error, reason = "used as `image::Error`, like the errors of the other modules")]
 pub enum Error {
     /// The file system refused.
     #[error("{doing} {}", path.display())]

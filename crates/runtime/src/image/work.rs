@@ -25,6 +25,9 @@ use super::{
     unpack::{self, Budget},
 };
 
+/// Files that are synchronised one by one: a single program with its configuration.
+const SYNC_SINGLY: usize = 32;
+
 /// A private directory in the store. Dropped without [`Work::commit`], it leaves nothing behind; after a crash the
 /// next opening of the store removes it.
 #[derive(Debug)]
@@ -148,8 +151,7 @@ impl Work {
         self.write_blobs(images)?;
         if !self.unpacked().is_empty() {
             // Everything must be on disk before it is in the index, or a loss of power leaves empty files in it.
-            let dir = File::open(&self.dir).map_err(Error::io("opening", &self.dir))?;
-            rustix::fs::syncfs(dir).map_err(|e| Error::io("synchronising", &self.dir)(e.into()))?;
+            sync_tree(&self.path("layers")).map_err(Error::io("synchronising", &self.dir))?;
         }
         let ids = self.store.change_index(|index| {
             self.move_in()?;
@@ -233,6 +235,30 @@ pub(crate) fn remove_tree(path: &Path) -> Result<(), Error> {
         Err(e) => Err(e),
     };
     ignore_missing(remove()).map_err(Error::io("removing", path))
+}
+
+/// Writes everything below `dir` to disk: file by file if it is little, or else the whole file system, which has to
+/// write what others have just changed, too.
+fn sync_tree(dir: &Path) -> io::Result<()> {
+    let mut found = vec![dir.to_owned()];
+    let mut next = 0;
+    while let Some(path) = found.get(next).cloned() {
+        next += 1;
+        if path.is_dir() {
+            for entry in fs::read_dir(path)? {
+                let entry = entry?;
+                let kind = entry.file_type()?;
+                // The rest (links, whiteouts) has nothing but its name, which is in its directory.
+                if kind.is_dir() || kind.is_file() {
+                    found.push(entry.path());
+                }
+                if found.len() > SYNC_SINGLY {
+                    return Ok(rustix::fs::syncfs(File::open(dir)?)?);
+                }
+            }
+        }
+    }
+    found.iter().try_for_each(|path| File::open(path)?.sync_all())
 }
 
 /// Copies `from` into a file, refusing more than `limit` bytes.

@@ -84,10 +84,11 @@ fn entries_that_lead_out_or_are_no_files_are_refused_and_leave_nothing() {
         ),
     ];
     for (what, items, expected) in cases {
-        match refused(&place, &[tar(&items)]) {
-            Error::Layer { source: UnpackError::Refused { reason, .. }, .. } => assert_eq!(reason, expected, "{what}"),
-            other => panic!("{what}: {other:?}"),
-        }
+        let error = refused(&place, &[tar(&items)]);
+        let Error::Layer { source: UnpackError::Refused { reason, .. }, .. } = error else {
+            panic!("{what}: {error:?}")
+        };
+        assert_eq!(reason, expected, "{what}");
     }
     assert_eq!(fs::read_to_string(outside.join("victim")).unwrap(), "untouched");
 }
@@ -136,7 +137,7 @@ fn bombs_are_refused_and_leave_nothing() {
     };
     let place = place_with(small);
     let zeros = tar(&[Item { content: vec![0; 3 << 20], ..item(b'0', "zeros") }]);
-    let archive = place.write("b.tar.gz", &gzip(&docker_archive("bomb", &[zeros.clone()])));
+    let archive = place.write("b.tar.gz", &gzip(&docker_archive("bomb", &[zeros])));
     assert!(archive.metadata().unwrap().len() < 1 << 16);
     let before = snapshot(place.dir.path());
     assert!(place.store.load(&archive).unwrap_err().to_string().contains("decompressing"));
@@ -164,7 +165,7 @@ fn a_compressed_layer_that_unpacks_too_far_is_refused() {
     // Also when the excess comes after the end of the archive, where no entry tells of it.
     let tail = [tar(&[file("f", "x")]), vec![0; 3 << 20]].concat();
     for layer in [zeros, tail] {
-        let config = crate::support::config(&[layer.clone()]);
+        let config = crate::support::config(std::slice::from_ref(&layer));
         let archive = crate::support::docker_archive_with("a", &config, &[gzip(&layer)]);
         let path = place.write("a.tar", &archive);
         let before = snapshot(place.dir.path());

@@ -282,14 +282,18 @@ fn archives_of_other_machines_and_contradictory_ones_are_refused() {
     let place = place();
     let layer = tar(&[file("f", "x")]);
     let refused = |bytes: &[u8]| place.store.load(&place.write("a.tar", bytes)).unwrap_err();
-    let other =
-        String::from_utf8(config(&[layer.clone()])).unwrap().replace("\"os\"", "\"architecture\":\"z80\",\"os\"");
-    assert!(matches!(refused(&docker_archive_with("a", other.as_bytes(), &[layer.clone()])), Error::Platform { .. }));
+    let other = String::from_utf8(config(std::slice::from_ref(&layer)))
+        .unwrap()
+        .replace("\"os\"", "\"architecture\":\"z80\",\"os\"");
+    assert!(matches!(
+        refused(&docker_archive_with("a", other.as_bytes(), std::slice::from_ref(&layer))),
+        Error::Platform { .. }
+    ));
     let fewer = config(&[]);
-    assert!(matches!(refused(&docker_archive_with("a", &fewer, &[layer.clone()])), Error::Document { .. }));
+    assert!(matches!(refused(&docker_archive_with("a", &fewer, std::slice::from_ref(&layer))), Error::Document { .. }));
     let wrong = config(&[tar(&[file("f", "y")])]);
-    assert!(matches!(refused(&docker_archive_with("a", &wrong, &[layer.clone()])), Error::Digest { .. }));
-    assert!(matches!(refused(&docker_archive("Not A Name", &[layer.clone()])), Error::InvalidName { .. }));
+    assert!(matches!(refused(&docker_archive_with("a", &wrong, std::slice::from_ref(&layer))), Error::Digest { .. }));
+    assert!(matches!(refused(&docker_archive("Not A Name", std::slice::from_ref(&layer))), Error::InvalidName { .. }));
     assert!(matches!(refused(&tar(&[file("readme", "")])), Error::UnknownFormat { .. }));
     assert!(matches!(refused(b"plain text"), Error::UnknownFormat { .. } | Error::Io { .. }));
     assert!(matches!(refused(&[b'x'; 4096]), Error::UnknownFormat { .. }));

@@ -220,7 +220,11 @@ async fn download(store: &Store, registry: Registry, resolved: Resolved) -> Resu
     if let Err(error) = fetched {
         // Other layers may still be unpacking on their threads: they count as left behind until they end.
         let _ended = unpacking.acquire_many(PARALLEL_LAYERS).await;
-        blocking(move || Ok::<_, Error>(drop(work))).await?;
+        blocking(move || {
+            drop(work);
+            Ok::<_, Error>(())
+        })
+        .await?;
         return Err(error);
     }
     let tag = reference.tag().filter(|_| reference.digest().is_none());

@@ -161,7 +161,11 @@ impl<'a> Tree<'a> {
         // A whiteout hides a file of another layer; it is not one that could be linked.
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile | FileType::Symlink | FileType::Fifo => Ok((dir, *name)),
-            _ => Err(Refusal::LinkTarget.into()),
+            FileType::Directory
+            | FileType::Socket
+            | FileType::CharacterDevice
+            | FileType::BlockDevice
+            | FileType::Unknown => Err(Refusal::LinkTarget.into()),
         }
     }
 
