@@ -1,1 +1,7 @@
-fn main() {}
+//! The `podrig` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    podrig::main()
+}

@@ -1,0 +1,34 @@
+//! The story's two CronJobs and the images they need, made from this very executable.
+
+pub(crate) mod apps;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use runtime::image::{ImageSpec, LayerFile, Store};
+
+/// The CronJob whose sidecar is an ordinary container.
+pub(crate) const CLASSIC: &str = include_str!("classic.yaml");
+/// The same CronJob with a native sidecar.
+pub(crate) const NATIVE: &str = include_str!("native.yaml");
+
+/// Where the executable lies in the images.
+const PROGRAM: &str = "/podrig";
+
+/// Puts the demo's images into the store, unless they are there already from this executable.
+pub(crate) fn add_images(store: &Store) -> Result<()> {
+    for app in apps::ALL {
+        let spec = ImageSpec {
+            names: vec![app.image.to_owned()],
+            layers: vec![vec![LayerFile {
+                path: PathBuf::from(PROGRAM),
+                mode: 0o755,
+                source: PathBuf::from("/proc/self/exe"),
+            }]],
+            entrypoint: vec![PROGRAM.to_owned(), apps::COMMAND.to_owned(), app.name.to_owned()],
+            ..ImageSpec::default()
+        };
+        store.add(spec).with_context(|| format!("making image {}", app.image))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! One node in one process: API server, controllers, node agent and runtime, wired together.
+
+use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, sync::Arc};
+
+use anyhow::{Context as _, Result};
+use apiserver::ApiServer;
+use cri::{ContainerFilter, RuntimeService as _};
+use futures::future::BoxFuture;
+use kube::Client;
+use kubelet::{Kubelet, TimelineRecord};
+use runtime::{Runtime, image::Store};
+use tokio::{
+    sync::{broadcast, watch},
+    task::JoinHandle,
+};
+
+use crate::{Dirs, Instance, instance::cgroup_parent, ports};
+
+/// Name of the only node.
+const NODE_NAME: &str = "podrig";
+
+/// Timeline records kept for a reader that is slow; a pod's start gives about ten.
+const TIMELINE_BACKLOG: usize = 16_384;
+
+/// How a node differs from the usual.
+#[derive(Debug, Clone)]
+pub struct NodeOptions {
+    /// Whether CronJobs start Jobs by their schedule.
+    pub cron_jobs: bool,
+    /// Executable that becomes the shim; it must call [`crate::main`] first thing.
+    pub shim: PathBuf,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self { cron_jobs: true, shim: PathBuf::from("/proc/self/exe") }
+    }
+}
+
+/// A running node. Everything happens through [`Node::client`].
+#[derive(Debug)]
+pub struct Node {
+    client: Client,
+    runtime: Arc<Runtime>,
+    timeline: broadcast::Sender<TimelineRecord>,
+    shutdown: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Node {
+    /// Starts a node in an instance's directories.
+    ///
+    /// # Errors
+    /// When the image store or the runtime cannot be opened.
+    pub async fn start(dirs: &Dirs, instance: &Instance, options: NodeOptions) -> Result<Self> {
+        let server = ApiServer::in_memory(apiserver::Options::default());
+        let client = Client::new(server.service(), "default");
+        let runtime = Arc::new(open_runtime(dirs, instance, &options).await?);
+        let (timeline, _) = broadcast::channel(TIMELINE_BACKLOG);
+        let (shutdown, stopped) = watch::channel(false);
+        let kubelet = Kubelet::new(
+            client.clone(),
+            Arc::clone(&runtime),
+            kubelet::Options {
+                node_name: NODE_NAME.to_owned(),
+                root_dir: instance.data.join("kubelet"),
+                run_dir: instance.run.join("kubelet"),
+                log_dir: instance.data.join("logs"),
+                node_ip: IpAddr::from([127, 0, 0, 1]),
+                timeline: Some(timeline.clone()),
+                ..kubelet::Options::default()
+            },
+        );
+        server.set_node_proxy(Arc::new(Logs(kubelet.clone())));
+        let tasks = vec![
+            spawn("node agent", {
+                let stopped = stopped.clone();
+                async move { kubelet.run(stopped).await.map_err(anyhow::Error::from) }
+            }),
+            spawn("controllers", {
+                let client = client.clone();
+                let options = controllers::Options { node_name: Some(NODE_NAME.into()), cron_jobs: options.cron_jobs, ..Default::default() };
+                async move { controllers::run(client, options, stopped).await.map_err(anyhow::Error::from) }
+            }),
+        ];
+        Ok(Self { client, runtime, timeline, shutdown, tasks })
+    }
+
+    /// Returns the way in.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Subscribes to the exact times of everything that happens to pods from now on.
+    pub fn timeline(&self) -> broadcast::Receiver<TimelineRecord> {
+        self.timeline.subscribe()
+    }
+
+    /// Returns the TCP ports that are listened on inside a pod; `None` when none of its containers runs.
+    pub async fn listening_ports(&self, pod_uid: &str) -> Option<BTreeSet<u16>> {
+        let filter = ContainerFilter { pod_uid: Some(pod_uid.to_owned()), ..ContainerFilter::default() };
+        let containers = self.runtime.list_containers(filter).await.ok()?;
+        containers.iter().find_map(|container| container.pid).map(ports::listening)
+    }
+
+    /// Stops agent and controllers; containers go on.
+    pub async fn stop(self) {
+        // Nobody listening means that they have ended already.
+        let _ = self.shutdown.send(true);
+        for task in self.tasks {
+            let _ = task.await;
+        }
+    }
+}
+
+async fn open_runtime(dirs: &Dirs, instance: &Instance, options: &NodeOptions) -> Result<Runtime> {
+    let images = Store::open(&dirs.images()).context("opening the image store")?;
+    Runtime::open(runtime::Options {
+        instance: instance.id.clone(),
+        state_dir: instance.data.clone(),
+        run_dir: instance.run.clone(),
+        machine_run_dir: dirs.run.clone(),
+        cgroup_parent: cgroup_parent(&instance.id),
+        shim_exe: options.shim.clone(),
+        images,
+    })
+    .await
+    .context("starting the container runtime")
+}
+
+fn spawn(what: &'static str, work: impl Future<Output = Result<()>> + Send + 'static) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        if let Err(error) = work.await {
+            tracing::error!(error = format!("{error:#}"), "{what} ended");
+        }
+    })
+}
