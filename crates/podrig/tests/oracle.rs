@@ -1,0 +1,466 @@
+//! Runs the oracle's scenarios on a node of this process and compares with what a real Kubernetes 1.36 did.
+//!
+//! `oracle/NAME.yaml` is the scenario, `oracle/NAME.json` what was recorded there, reduced to what must
+//! agree: for each object the sequence of values of each part of its status, the final objects, the events,
+//! and the lines that containers printed. Times do not count, but order does. One status may stand for
+//! several (they can be merged on either side), so of two sequences one must be contained in the other.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use futures::{StreamExt as _, stream::BoxStream};
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, LogParams, PostParams},
+    core::GroupVersionKind,
+    runtime::watcher::{self, Event, watcher},
+};
+use podrig::{Dirs, Instance, Node, NodeOptions};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tokio::time::{Instant, sleep_until};
+
+/// What was recorded on a real cluster.
+#[derive(Debug, Deserialize)]
+struct Expected {
+    /// How long it was recorded.
+    seconds: u64,
+    #[serde(default)]
+    actions: Vec<Action>,
+    /// Object, part of its status, values in order.
+    sequences: BTreeMap<String, BTreeMap<String, Vec<Value>>>,
+    r#final: BTreeMap<String, Value>,
+    /// Type, reason, object, message.
+    events: BTreeSet<[String; 4]>,
+    logs: Vec<LogLine>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Action {
+    at: f64,
+    #[serde(rename = "deleteGrace")]
+    delete_grace: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+struct LogLine {
+    t: f64,
+    pod: Value,
+    container: String,
+    line: String,
+}
+
+/// What this node did.
+#[derive(Debug, Default)]
+struct Seen {
+    sequences: BTreeMap<String, BTreeMap<String, Vec<Value>>>,
+    last: BTreeMap<String, Value>,
+    names: BTreeMap<String, usize>,
+    events: BTreeSet<[String; 4]>,
+    logs: Vec<LogLine>,
+}
+
+/// Differences that are meant to be; each says why.
+const ACCEPTED: &[(&str, &str, &str)] = &[];
+
+fn main() {
+    // A plain main: all scenarios run side by side on one node, and each gets a line of its own.
+    let executor = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let failed = executor.block_on(run_all());
+    assert!(failed.is_empty(), "{} scenario(s) differ from the real cluster: {}", failed.len(), failed.join(", "));
+}
+
+async fn run_all() -> Vec<String> {
+    assert!(rustix::process::geteuid().is_root(), "containers need root");
+    let only: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let state = tempfile::tempdir().unwrap();
+    let dirs = Dirs { data: state.path().join("data"), run: state.path().join("run") };
+    add_busybox(&dirs);
+    let instance = Instance::create(&dirs).unwrap();
+    let options = NodeOptions { shim: PathBuf::from(env!("CARGO_BIN_EXE_podrig")), ..NodeOptions::default() };
+    let node = Node::start(&dirs, &instance, options).await.unwrap();
+    let names: Vec<String> = scenarios().into_iter().filter(|n| only.is_empty() || only.iter().any(|o| n.contains(o.as_str()))).collect();
+    let mut running: tokio::task::JoinSet<(String, Vec<String>)> = tokio::task::JoinSet::new();
+    for name in &names {
+        let (client, name) = (node.client(), name.clone());
+        running.spawn(async move {
+            let differences = scenario(&client, &name).await;
+            (name, differences)
+        });
+    }
+    let mut results: Vec<(String, Vec<String>)> = running.join_all().await;
+    results.sort();
+    node.stop().await;
+    instance.remove().unwrap();
+    report(&results)
+}
+
+fn report(results: &[(String, Vec<String>)]) -> Vec<String> {
+    println!("\nrunning {} scenarios", results.len());
+    for (name, differences) in results {
+        println!("scenario {name} ... {}", if differences.is_empty() { "ok" } else { "DIFFERS" });
+        for difference in differences {
+            println!("    {difference}");
+        }
+    }
+    let failed: Vec<String> = results.iter().filter(|(_, d)| !d.is_empty()).map(|(name, _)| name.clone()).collect();
+    let word = if failed.is_empty() { "ok" } else { "FAILED" };
+    println!("\ntest result: {word}. {} passed; {} failed; 0 ignored; 0 measured; 0 filtered out\n", results.len() - failed.len(), failed.len());
+    failed
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle")
+}
+
+fn scenarios() -> Vec<String> {
+    let files = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
+    let mut names: Vec<String> = files
+        .filter(|path| path.extension().is_some_and(|e| e == "yaml"))
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Runs one scenario until its objects are as they ended on the real cluster, or its time is up.
+async fn scenario(client: &Client, name: &str) -> Vec<String> {
+    let expected: Expected =
+        serde_json::from_str(&fs::read_to_string(folder().join(format!("{name}.json"))).unwrap()).unwrap();
+    let manifest = fs::read_to_string(folder().join(format!("{name}.yaml"))).unwrap();
+    let namespace = format!("o-{name}");
+    create(client, None, &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})).await;
+    let mut changes = changes(client, &namespace);
+    let begin = Instant::now();
+    for object in apimachinery::decode::yaml(&manifest).unwrap() {
+        create(client, Some(&namespace), &object).await;
+    }
+    let mut seen = Seen::default();
+    let mut actions = expected.actions.clone().into_iter().peekable();
+    let end = begin + Duration::from_secs(expected.seconds);
+    loop {
+        if actions.peek().is_none() && seen.last == expected.r#final {
+            break;
+        }
+        let wake = actions.peek().map_or(end, |action| begin + Duration::from_secs_f64(action.at));
+        tokio::select! {
+            Some((object, gone)) = changes.next() => seen.take(&object, gone),
+            () = sleep_until(wake) => match actions.next() {
+                Some(action) => {
+                    seen.logs = logs(client, &namespace, &seen.names).await;
+                    delete(client, &namespace, action.delete_grace).await;
+                }
+                None => break,
+            },
+        }
+        if seen.last.values().any(|object| object.get("gone").is_none()) {
+            let lines = logs(client, &namespace, &seen.names).await;
+            seen.merge_logs(lines);
+        }
+    }
+    let lines = logs(client, &namespace, &seen.names).await;
+    seen.merge_logs(lines);
+    seen.events = events(client, &namespace).await;
+    delete(client, &namespace, 0).await;
+    compare(name, &expected, &seen)
+}
+
+fn changes(client: &Client, namespace: &str) -> BoxStream<'static, (DynamicObject, bool)> {
+    let streams = [("", "v1", "Pod", "pods"), ("batch", "v1", "Job", "jobs")].map(|(group, version, kind, plural)| {
+        let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+        let kind = kind.to_owned();
+        watcher(api, watcher::Config::default())
+            .filter_map(async |event| match event.unwrap() {
+                Event::Apply(object) | Event::InitApply(object) => Some((object, false)),
+                Event::Delete(object) => Some((object, true)),
+                Event::Init | Event::InitDone => None,
+            })
+            .map(move |(mut object, gone)| {
+                object.types = Some(kube::core::TypeMeta { api_version: String::new(), kind: kind.clone() });
+                (object, gone)
+            })
+            .boxed()
+    });
+    futures::stream::select_all(streams).boxed()
+}
+
+async fn create(client: &Client, namespace: Option<&str>, object: &Value) {
+    let kind = object["kind"].as_str().unwrap();
+    let (group, plural) = match kind {
+        "Namespace" => ("", "namespaces"),
+        "Pod" => ("", "pods"),
+        "Job" => ("batch", "jobs"),
+        other => panic!("scenario with a {other}"),
+    };
+    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, "v1", kind), plural);
+    let api: Api<DynamicObject> = match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
+    api.create(&PostParams::default(), &serde_json::from_value(object.clone()).unwrap()).await.unwrap();
+}
+
+fn pods(client: &Client, namespace: &str) -> Api<k8s_openapi::api::core::v1::Pod> {
+    Api::namespaced(client.clone(), namespace)
+}
+
+async fn delete(client: &Client, namespace: &str, grace: u32) {
+    for pod in pods(client, namespace).list(&ListParams::default()).await.unwrap() {
+        let params = DeleteParams::default().grace_period(grace);
+        pods(client, namespace).delete(&pod.name_any(), &params).await.unwrap();
+    }
+}
+
+async fn events(client: &Client, namespace: &str) -> BTreeSet<[String; 4]> {
+    let api: Api<k8s_openapi::api::core::v1::Event> = Api::namespaced(client.clone(), namespace);
+    // The recorders write in the background; what they have not written by now came after the end anyway.
+    let list = api.list(&ListParams::default()).await.unwrap();
+    list.into_iter()
+        .map(|event| {
+            let on = event.involved_object.field_path.or(event.involved_object.kind).unwrap_or_default();
+            let message = normalize(&event.message.unwrap_or_default(), namespace);
+            [event.type_.unwrap_or_default(), event.reason.unwrap_or_default(), on, message]
+        })
+        .collect()
+}
+
+/// Replaces what is different in each run.
+fn normalize(message: &str, namespace: &str) -> String {
+    let mut text = message.replace(namespace, "NS").replace("to podrig", "to NODE");
+    if let Some(open) = text.rfind('(').filter(|open| text.len() == open + 38) {
+        text.replace_range(open.., "(UID)");
+    }
+    let is_suffix = |c: char| "bcdfghjklmnpqrstvwxz2456789".contains(c);
+    let mut from = 0;
+    while let Some(at) = text[from..].find("scenario-").map(|at| from + at + "scenario-".len()) {
+        let mut start = at;
+        if let Some(index) = text[start..].find('-').filter(|i| *i > 0 && text[start..start + i].chars().all(|c| c.is_ascii_digit())) {
+            start += index + 1;
+        }
+        let length = text[start..].chars().take_while(|c| is_suffix(*c)).count();
+        if length == 5 {
+            text.replace_range(start..start + 5, "RAND");
+        }
+        from = at;
+    }
+    text
+}
+
+async fn logs(client: &Client, namespace: &str, names: &BTreeMap<String, usize>) -> Vec<LogLine> {
+    let mut lines = Vec::new();
+    let Ok(list) = pods(client, namespace).list(&ListParams::default()).await else { return lines };
+    for pod in list {
+        let status = pod.status.clone().unwrap_or_default();
+        let statuses = status.init_container_statuses.into_iter().chain(status.container_statuses).flatten();
+        for container in statuses {
+            for previous in [false, true] {
+                let params = LogParams { container: Some(container.name.clone()), timestamps: true, previous, ..LogParams::default() };
+                let text = pods(client, namespace).logs(&pod.name_any(), &params).await.unwrap_or_default();
+                let number = names.get(&pod.name_any()).copied().unwrap_or(0);
+                lines.extend(text.lines().filter_map(|line| log_line(line, number, &container.name)));
+            }
+        }
+    }
+    lines
+}
+
+fn log_line(line: &str, pod: usize, container: &str) -> Option<LogLine> {
+    let (time, text) = line.split_once(' ')?;
+    let time: jiff::Timestamp = time.parse().ok()?;
+    let t = time.duration_since(jiff::Timestamp::UNIX_EPOCH).as_secs_f64();
+    Some(LogLine { t, pod: json!(pod), container: container.to_owned(), line: text.to_owned() })
+}
+
+impl Seen {
+    fn take(&mut self, object: &DynamicObject, gone: bool) {
+        let kind = object.types.as_ref().unwrap().kind.clone();
+        let key = if kind == "Pod" {
+            let next = self.names.len();
+            format!("Pod/{}", self.names.entry(object.name_any()).or_insert(next))
+        } else {
+            format!("{kind}/{}", object.name_any())
+        };
+        let mut projection = if kind == "Pod" { project_pod(object) } else { project_job(object) };
+        if gone {
+            projection.insert("gone".into(), json!(true));
+        }
+        let old = self.last.get(&key).and_then(Value::as_object).cloned().unwrap_or_default();
+        let sequences = self.sequences.entry(key.clone()).or_default();
+        for (part, value) in &projection {
+            if old.get(part) != Some(value) {
+                sequences.entry(part.clone()).or_default().push(value.clone());
+            }
+        }
+        for part in old.keys().filter(|part| !projection.contains_key(*part)) {
+            sequences.entry(part.clone()).or_default().push(Value::Null);
+        }
+        self.last.insert(key, Value::Object(projection));
+    }
+
+    fn merge_logs(&mut self, lines: Vec<LogLine>) {
+        for line in lines {
+            if !self.logs.contains(&line) {
+                self.logs.push(line);
+            }
+        }
+    }
+}
+
+fn project_pod(object: &DynamicObject) -> Map<String, Value> {
+    let status = &object.data["status"];
+    let mut out = Map::new();
+    out.insert("phase".into(), status["phase"].clone());
+    out.insert("reason".into(), status["reason"].clone());
+    out.insert("deleting".into(), json!(object.metadata.deletion_timestamp.is_some()));
+    out.insert("conditions".into(), conditions(status));
+    for (group, label) in [("initContainerStatuses", "init"), ("containerStatuses", "main")] {
+        for container in status[group].as_array().into_iter().flatten() {
+            out.insert(format!("{label} {}", container["name"].as_str().unwrap()), project_container(container));
+        }
+    }
+    out
+}
+
+fn project_job(object: &DynamicObject) -> Map<String, Value> {
+    let status = &object.data["status"];
+    let parts = ["active", "ready", "succeeded", "failed", "terminating", "completedIndexes", "failedIndexes"];
+    let mut out: Map<String, Value> =
+        parts.iter().filter_map(|part| Some(((*part).to_owned(), status.get(part)?.clone()))).collect();
+    out.insert("conditions".into(), conditions(status));
+    out
+}
+
+fn conditions(status: &Value) -> Value {
+    let text = |condition: &Value| {
+        let reason = condition["reason"].as_str().map(|reason| format!("/{reason}")).unwrap_or_default();
+        (condition["type"].as_str().unwrap().to_owned(), json!(format!("{}{reason}", condition["status"].as_str().unwrap())))
+    };
+    Value::Object(status["conditions"].as_array().into_iter().flatten().map(text).collect())
+}
+
+fn project_container(container: &Value) -> Value {
+    let mut state = json!({"is": "none"});
+    for (kind, details) in container["state"].as_object().into_iter().flatten() {
+        state = json!({"is": kind});
+        for field in ["reason", "exitCode", "signal"] {
+            if let Some(value) = details.get(field) {
+                state[field] = value.clone();
+            }
+        }
+        if let (true, Some(message)) = (kind == "terminated", details["message"].as_str().filter(|m| !m.is_empty())) {
+            state["message"] = json!(message.chars().take(200).collect::<String>());
+        }
+    }
+    let mut out = json!({"state": state, "ready": container["ready"], "started": container["started"], "restarts": container["restartCount"]});
+    if let Some(last) = container["lastState"]["terminated"].as_object() {
+        out["last"] = json!({"reason": last.get("reason"), "exitCode": last.get("exitCode")});
+    }
+    out
+}
+
+/// Lists every difference that is not accepted.
+fn compare(name: &str, expected: &Expected, seen: &Seen) -> Vec<String> {
+    let mut differences = Vec::new();
+    for (object, parts) in &expected.sequences {
+        for (part, real) in parts {
+            let ours = seen.sequences.get(object).and_then(|parts| parts.get(part)).cloned().unwrap_or_default();
+            let (real, ours) = (settled(real), settled(&ours));
+            if !contains(&real, &ours) && !contains(&ours, &real) {
+                differences.push(format!("{object} {part}: real {} ours {}", list(&real), list(&ours)));
+            }
+        }
+    }
+    for (object, real) in &expected.r#final {
+        let ours = seen.last.get(object).cloned().unwrap_or_default();
+        for (part, value) in real.as_object().unwrap() {
+            if ours.get(part) != Some(value) && !(value.is_null() && ours.get(part).is_none()) {
+                differences.push(format!("final {object} {part}: real {value} ours {}", ours[part]));
+            }
+        }
+    }
+    for event in expected.events.symmetric_difference(&seen.events) {
+        let whose = if expected.events.contains(event) { "only real" } else { "only ours" };
+        differences.push(format!("event {whose}: {}", event.join(" | ")));
+    }
+    differences.extend(compare_logs(expected, seen));
+    differences.retain(|difference| !ACCEPTED.iter().any(|(n, part, _)| *n == name && difference.contains(part)));
+    differences
+}
+
+/// Each container must have printed the same lines in the same order; a loop may have got further.
+fn compare_logs(expected: &Expected, seen: &Seen) -> Vec<String> {
+    let lines = |logs: &[LogLine]| {
+        let mut logs = logs.to_vec();
+        logs.sort_by(|a, b| a.t.total_cmp(&b.t));
+        let mut by_container: BTreeMap<(String, String), Vec<Value>> = BTreeMap::new();
+        for log in logs {
+            by_container.entry((log.pod.to_string(), log.container)).or_default().push(json!(log.line));
+        }
+        by_container
+    };
+    let (real, ours) = (lines(&expected.logs), lines(&seen.logs));
+    let mut differences = Vec::new();
+    for (container, real) in &real {
+        let ours = ours.get(container).cloned().unwrap_or_default();
+        if !contains(real, &ours) && !contains(&ours, real) {
+            differences.push(format!("log {container:?}: real {} ours {}", list(real), list(&ours)));
+        }
+    }
+    differences.extend(compare_order(expected, seen));
+    differences
+}
+
+/// Lines of different containers that were clearly apart on the real cluster must come in the same order.
+fn compare_order(expected: &Expected, seen: &Seen) -> Vec<String> {
+    const APART: f64 = 0.9;
+    let first = |line: &LogLine| {
+        seen.logs
+            .iter()
+            .filter(|l| (&l.pod, &l.container, &l.line) == (&line.pod, &line.container, &line.line))
+            .map(|l| l.t)
+            .min_by(f64::total_cmp)
+    };
+    let is_first = |line: &LogLine| {
+        !expected.logs.iter().any(|l| (&l.pod, &l.container, &l.line) == (&line.pod, &line.container, &line.line) && l.t < line.t)
+    };
+    let mut differences = Vec::new();
+    for a in expected.logs.iter().filter(|line| is_first(line)) {
+        for b in expected.logs.iter().filter(|line| is_first(line) && line.pod == a.pod && line.t > a.t + APART) {
+            if let (Some(ours_a), Some(ours_b)) = (first(a), first(b))
+                && ours_a > ours_b
+            {
+                differences.push(format!("order: {} {:?} must come before {} {:?}", a.container, a.line, b.container, b.line));
+            }
+        }
+    }
+    differences
+}
+
+/// Drops repeats of the same value next to each other.
+fn settled(values: &[Value]) -> Vec<Value> {
+    let mut values = values.to_vec();
+    values.dedup();
+    values
+}
+
+/// Returns whether all of `inner` occurs in `outer` in the same order.
+fn contains(outer: &[Value], inner: &[Value]) -> bool {
+    let mut rest = outer.iter();
+    inner.iter().all(|value| rest.any(|candidate| candidate == value))
+}
+
+fn list(values: &[Value]) -> String {
+    values.iter().map(Value::to_string).collect::<Vec<_>>().join(" → ")
+}
+
+/// Makes the image that the scenarios use: a static busybox with its applets linked in `/bin`.
+fn add_busybox(dirs: &Dirs) {
+    common::add_busybox(&dirs.images(), "busybox:1.37.0");
+}
+
+mod common;
