@@ -68,3 +68,72 @@ impl Sealed {
         self.podrig().arg("run").args(args).arg(path).output().unwrap()
     }
 }
+
+impl Sealed {
+    /// Checks that nothing but images and empty folders is left in the state directories, and no process.
+    pub(crate) fn assert_clean(&self) {
+        assert_eq!(self.processes(), 0, "processes are left");
+        let instances = self.data().join("instances");
+        let left: Vec<PathBuf> = [instances, self.data().join("locks"), self.root.path().join("run")]
+            .iter()
+            .flat_map(|dir| std::fs::read_dir(dir).into_iter().flatten())
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        assert!(left.is_empty(), "left behind: {left:?}");
+    }
+
+    /// Counts processes, shims among them, that name these directories in their command line.
+    pub(crate) fn processes(&self) -> usize {
+        let root = self.root.path().to_str().unwrap().to_owned();
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        processes
+            .filter(|entry| std::fs::read(entry.path().join("cmdline")).is_ok_and(|line| contains(&line, root.as_bytes())))
+            .count()
+    }
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+/// What a run could leave on the machine outside its directories.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Traces {
+    mounts: Vec<String>,
+    links: String,
+    cgroups: Vec<PathBuf>,
+    rules: String,
+}
+
+impl Traces {
+    /// Looks at mounts, network devices, cgroups and packet filter rules.
+    pub(crate) fn take() -> Self {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let mut mounts: Vec<String> = mounts.lines().map(|line| line.split(' ').nth(4).unwrap().to_owned()).collect();
+        mounts.sort();
+        let mut cgroups = Vec::new();
+        find_cgroups(Path::new("/sys/fs/cgroup"), 3, &mut cgroups);
+        cgroups.sort();
+        Self { mounts, links: stdout("ip", &["-o", "link"]), cgroups, rules: stdout("nft", &["list", "tables"]) }
+    }
+
+    /// Compares with the present.
+    pub(crate) fn assert_same(&self, when: &str) {
+        assert_eq!(*self, Self::take(), "{when}");
+    }
+}
+
+fn find_cgroups(dir: &Path, depth: u8, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten().filter(|e| e.path().is_dir()) {
+        if entry.file_name().to_string_lossy().contains("podrig") {
+            found.push(entry.path());
+        } else if depth > 0 {
+            find_cgroups(&entry.path(), depth - 1, found);
+        }
+    }
+}
+
+fn stdout(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).output().unwrap_or_else(|error| panic!("{program}: {error}"));
+    String::from_utf8(output.stdout).unwrap()
+}
