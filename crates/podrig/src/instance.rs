@@ -77,6 +77,21 @@ impl Instance {
         Ok(Self { id, data, run, dirs: dirs.clone(), lock })
     }
 
+    /// Returns where the logs of its pods are.
+    pub fn logs(&self) -> PathBuf {
+        self.data.join("logs")
+    }
+
+    /// Makes the directory for what shall outlive the instance.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn kept(&self) -> Result<PathBuf> {
+        let dir = self.dirs.data.join("kept").join(&self.id);
+        make_dir(&dir)?;
+        Ok(dir)
+    }
+
     /// Removes the instance's state. Its pods must have ended; whatever is left of them is removed too.
     ///
     /// # Errors

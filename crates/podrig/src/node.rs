@@ -65,7 +65,7 @@ impl Node {
                 node_name: NODE_NAME.to_owned(),
                 root_dir: instance.data.join("kubelet"),
                 run_dir: instance.run.join("kubelet"),
-                log_dir: instance.data.join("logs"),
+                log_dir: instance.logs(),
                 node_ip: IpAddr::from([127, 0, 0, 1]),
                 timeline: Some(timeline.clone()),
                 ..kubelet::Options::default()

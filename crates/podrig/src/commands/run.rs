@@ -35,7 +35,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     output: Format,
 
-    /// Keep logs, volumes and final objects of the pods, and say where
+    /// Keep the logs and the report, and say where
     #[arg(long)]
     keep: bool,
 

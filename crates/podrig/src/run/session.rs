@@ -2,6 +2,8 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -130,6 +132,19 @@ impl Session {
         feeds.drain(self).await;
         let ended = Report::take(&observer, if aborted { Verdict::Interrupted } else { verdict }, now());
         Ok(if observer.workloads.is_empty() || verdict == Verdict::Succeeded { ended } else { Report { result: ended.result, exit_code: ended.exit_code, ..report } })
+    }
+
+    /// Moves logs out of reach of the removal and writes the report beside them; returns where.
+    pub(crate) fn keep(&self, report: &Report) -> Result<PathBuf> {
+        let dir = self.instance.kept()?;
+        let path = dir.join("report.json");
+        let text = serde_json::to_vec_pretty(report).context("encoding the report")?;
+        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+        let logs = self.instance.logs();
+        if logs.exists() {
+            fs::rename(&logs, dir.join("logs")).with_context(|| format!("keeping {}", logs.display()))?;
+        }
+        Ok(dir)
     }
 
     /// Stops the node and removes every trace of it.
