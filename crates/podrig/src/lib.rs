@@ -25,7 +25,7 @@ pub fn main() -> ExitCode {
     let mut args = env::args_os().skip(1);
     let first = args.next();
     match first.as_ref().and_then(|arg| arg.to_str()) {
-        Some(runtime::shim::COMMAND) => runtime::shim::main(args),
+        Some(runtime::shim::ARGUMENT) => runtime::shim::main(args),
         Some(demo::apps::COMMAND) => demo::apps::main(args),
         Some(_) | None => cli::main(),
     }

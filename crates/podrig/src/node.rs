@@ -1,6 +1,6 @@
 //! One node in one process: API server, controllers, node agent and runtime, wired together.
 
-use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use apiserver::ApiServer;
@@ -62,13 +62,13 @@ impl Node {
             client.clone(),
             Arc::clone(&runtime),
             kubelet::Options {
-                node_name: NODE_NAME.to_owned(),
-                root_dir: instance.data.join("kubelet"),
-                run_dir: instance.run.join("kubelet"),
-                log_dir: instance.logs(),
-                node_ip: IpAddr::from([127, 0, 0, 1]),
-                timeline: Some(timeline.clone()),
-                ..kubelet::Options::default()
+                recorder: Some(timeline.clone()),
+                ..kubelet::Options::new(
+                    NODE_NAME,
+                    instance.data.join("kubelet"),
+                    instance.run.join("kubelet"),
+                    instance.logs(),
+                )
             },
         );
         server.set_node_proxy(Arc::new(Logs(kubelet.clone())));
@@ -79,8 +79,15 @@ impl Node {
             }),
             spawn("controllers", {
                 let client = client.clone();
-                let options = controllers::Options { node_name: Some(NODE_NAME.into()), cron_jobs: options.cron_jobs, ..Default::default() };
-                async move { controllers::run(client, options, stopped).await.map_err(anyhow::Error::from) }
+                let options = controllers::Options {
+                    node_name: Some(NODE_NAME.to_owned()),
+                    cronjobs: options.cron_jobs,
+                    ..controllers::Options::default()
+                };
+                async move {
+                    controllers::run(client, options, stopped).await;
+                    Ok(())
+                }
             }),
         ];
         Ok(Self { client, runtime, timeline, shutdown, tasks })

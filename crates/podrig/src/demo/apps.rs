@@ -17,13 +17,14 @@ pub(crate) const COMMAND: &str = "demo-app";
 pub(crate) struct App {
     pub(crate) name: &'static str,
     pub(crate) image: &'static str,
+    pub(crate) port: Option<u16>,
     run: fn() -> io::Result<()>,
 }
 
 /// Both applications, under the image names that the story's manifests use.
 pub(crate) const ALL: [App; 2] = [
-    App { name: "slow-sidecar", image: "zwindler/slow-sidecar", run: slow_sidecar },
-    App { name: "sidecar-user", image: "zwindler/sidecar-user", run: sidecar_user },
+    App { name: "slow-sidecar", image: "zwindler/slow-sidecar", port: Some(PORT), run: slow_sidecar },
+    App { name: "sidecar-user", image: "zwindler/sidecar-user", port: None, run: sidecar_user },
 ];
 
 const PORT: u16 = 8081;

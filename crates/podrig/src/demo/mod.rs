@@ -2,10 +2,8 @@
 
 pub(crate) mod apps;
 
-use std::path::PathBuf;
-
 use anyhow::{Context as _, Result};
-use runtime::image::{ImageSpec, LayerFile, Store};
+use runtime::image::{ImageSpec, LayerFile, LayerSource, Store};
 
 /// The CronJob whose sidecar is an ordinary container.
 pub(crate) const CLASSIC: &str = include_str!("classic.yaml");
@@ -13,22 +11,20 @@ pub(crate) const CLASSIC: &str = include_str!("classic.yaml");
 pub(crate) const NATIVE: &str = include_str!("native.yaml");
 
 /// Where the executable lies in the images.
-const PROGRAM: &str = "/podrig";
+const PROGRAM: &str = "podrig";
 
 /// Puts the demo's images into the store, unless they are there already from this executable.
 pub(crate) fn add_images(store: &Store) -> Result<()> {
     for app in apps::ALL {
         let spec = ImageSpec {
             names: vec![app.image.to_owned()],
-            layers: vec![vec![LayerFile {
-                path: PathBuf::from(PROGRAM),
-                mode: 0o755,
-                source: PathBuf::from("/proc/self/exe"),
-            }]],
-            entrypoint: vec![PROGRAM.to_owned(), apps::COMMAND.to_owned(), app.name.to_owned()],
+            layers: vec![LayerSource { files: vec![LayerFile::executable(PROGRAM, "/proc/self/exe")] }],
+            entrypoint: vec![format!("/{PROGRAM}"), apps::COMMAND.to_owned(), app.name.to_owned()],
+            exposed_ports: app.port.map(|port| format!("{port}/tcp")).into_iter().collect(),
+            pinned: true,
             ..ImageSpec::default()
         };
-        store.add(spec).with_context(|| format!("making image {}", app.image))?;
+        store.add(&spec).with_context(|| format!("making image {}", app.image))?;
     }
     Ok(())
 }

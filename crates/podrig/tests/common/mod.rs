@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use runtime::image::{ImageSpec, LayerFile, Store};
+use runtime::image::{Content, ImageSpec, LayerFile, LayerSource, Store};
 
 /// Applets that the tests' containers call by name.
 const APPLETS: [&str; 16] =
@@ -16,17 +16,19 @@ const APPLETS: [&str; 16] =
 /// Makes an image of a static busybox with applets linked in `/bin`.
 pub(crate) fn add_busybox(images: &Path, name: &str) {
     let store = Store::open(images).unwrap();
-    let mut layer = vec![LayerFile::file("/bin/busybox", 0o755, "/bin/busybox")];
-    layer.extend(APPLETS.iter().map(|applet| LayerFile::symlink(format!("/bin/{applet}"), "busybox")));
-    layer.push(LayerFile::directory("/tmp", 0o1777));
+    let file = |path: String, mode, content| LayerFile { path, mode, content };
+    let mut files = vec![LayerFile::executable("bin/busybox", "/bin/busybox")];
+    files.extend(APPLETS.iter().map(|applet| file(format!("bin/{applet}"), 0o777, Content::Symlink("busybox".into()))));
+    files.push(file("tmp".into(), 0o1777, Content::Directory));
     let spec = ImageSpec {
         names: vec![name.to_owned()],
-        layers: vec![layer],
+        layers: vec![LayerSource { files }],
         cmd: vec!["sh".to_owned()],
         env: vec!["PATH=/bin".to_owned()],
+        pinned: true,
         ..ImageSpec::default()
     };
-    store.add(spec).unwrap();
+    store.add(&spec).unwrap();
 }
 
 /// Directories of its own for one test, with the binary to run in them.
