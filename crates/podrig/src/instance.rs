@@ -105,9 +105,14 @@ impl Instance {
     }
 }
 
-/// Returns the parent cgroup of an instance's pods.
-pub(crate) fn cgroup_parent(id: &str) -> String {
-    format!("podrig/{id}")
+/// Returns what the runtime of an instance works with.
+pub(crate) fn runtime_options(dirs: &Dirs, id: &str, shim: PathBuf) -> runtime::Options {
+    runtime::Options {
+        state_dir: dirs.data_of(id),
+        run_dir: dirs.run_of(id),
+        cgroup_parent: format!("/podrig/{id}"),
+        shim_exe: shim,
+    }
 }
 
 fn sweep(dirs: &Dirs) -> Result<()> {
@@ -129,14 +134,10 @@ fn sweep(dirs: &Dirs) -> Result<()> {
 /// Removes all of an instance; its lock file goes last, so that an interrupted removal is taken up again.
 fn remove(dirs: &Dirs, id: &str) -> Result<()> {
     let (data, run) = (dirs.data_of(id), dirs.run_of(id));
-    runtime::sweep(&runtime::SweepOptions {
-        instance: id.to_owned(),
-        state_dir: data.clone(),
-        run_dir: run.clone(),
-        machine_run_dir: dirs.run.clone(),
-        cgroup_parent: cgroup_parent(id),
-    })
-    .with_context(|| format!("ending the pods of instance {id}"))?;
+    let images = runtime::image::Store::open(&dirs.images()).context("opening the image store")?;
+    // No shim is started any more, so it does not matter which executable it would be.
+    let options = runtime_options(dirs, id, PathBuf::new());
+    runtime::sweep(&options, &images).with_context(|| format!("ending the pods of instance {id}"))?;
     for dir in [&data, &run] {
         remove_tree(dir)?;
     }

@@ -1,20 +1,22 @@
 //! One node in one process: API server, controllers, node agent and runtime, wired together.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result};
-use apiserver::ApiServer;
+use apimachinery::status::ApiError;
+use apiserver::{ApiServer, LogOptions, LogStream, NodeProxy, PodReference};
 use cri::{ContainerFilter, RuntimeService as _};
-use futures::future::BoxFuture;
+use futures::{StreamExt as _, future::BoxFuture};
+use jiff::{SignedDuration, Timestamp};
 use kube::Client;
-use kubelet::{Kubelet, TimelineRecord};
+use kubelet::{Kubelet, TimelineRecord, logs::LogError};
 use runtime::{Runtime, image::Store};
 use tokio::{
     sync::{broadcast, watch},
     task::JoinHandle,
 };
 
-use crate::{Dirs, Instance, instance::cgroup_parent, ports};
+use crate::{Dirs, Instance, instance::runtime_options, ports};
 
 /// Name of the only node.
 const NODE_NAME: &str = "podrig";
@@ -38,13 +40,18 @@ impl Default for NodeOptions {
 }
 
 /// A running node. Everything happens through [`Node::client`].
-#[derive(Debug)]
 pub struct Node {
     client: Client,
     runtime: Arc<Runtime>,
     timeline: broadcast::Sender<TimelineRecord>,
     shutdown: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("runtime", &self.runtime).finish_non_exhaustive()
+    }
 }
 
 impl Node {
@@ -58,7 +65,7 @@ impl Node {
         let runtime = Arc::new(open_runtime(dirs, instance, &options).await?);
         let (timeline, _) = broadcast::channel(TIMELINE_BACKLOG);
         let (shutdown, stopped) = watch::channel(false);
-        let kubelet = Kubelet::new(
+        let kubelet = Arc::new(Kubelet::new(
             client.clone(),
             Arc::clone(&runtime),
             kubelet::Options {
@@ -70,8 +77,8 @@ impl Node {
                     instance.logs(),
                 )
             },
-        );
-        server.set_node_proxy(Arc::new(Logs(kubelet.clone())));
+        ));
+        server.set_node_proxy(Arc::new(Logs(Arc::clone(&kubelet))));
         let tasks = vec![
             spawn("node agent", {
                 let stopped = stopped.clone();
@@ -103,11 +110,9 @@ impl Node {
         self.timeline.subscribe()
     }
 
-    /// Returns the TCP ports that are listened on inside a pod; `None` when none of its containers runs.
-    pub async fn listening_ports(&self, pod_uid: &str) -> Option<BTreeSet<u16>> {
-        let filter = ContainerFilter { pod_uid: Some(pod_uid.to_owned()), ..ContainerFilter::default() };
-        let containers = self.runtime.list_containers(filter).await.ok()?;
-        containers.iter().find_map(|container| container.pid).map(ports::listening)
+    /// Looks at the TCP ports of pods.
+    pub(crate) fn port_viewer(&self) -> PortViewer {
+        PortViewer(Arc::clone(&self.runtime))
     }
 
     /// Stops agent and controllers; containers go on.
@@ -120,17 +125,52 @@ impl Node {
     }
 }
 
+/// Looks at the TCP ports that pods listen on.
+#[derive(Debug, Clone)]
+pub(crate) struct PortViewer(Arc<Runtime>);
+
+impl PortViewer {
+    /// Returns the ports that are listened on inside a pod; `None` when none of its containers runs.
+    pub(crate) async fn listening(&self, pod_uid: &str) -> Option<BTreeSet<u16>> {
+        let filter = ContainerFilter { pod_uid: Some(pod_uid.to_owned()), ..ContainerFilter::default() };
+        let containers = self.0.list_containers(filter).await.ok()?;
+        containers.iter().find_map(|container| container.pid).map(ports::listening)
+    }
+}
+
+/// Answers the API server's requests for logs from the node agent's files.
+struct Logs(Arc<Kubelet<Runtime>>);
+
+impl NodeProxy for Logs {
+    fn logs(&self, pod: PodReference, options: LogOptions) -> BoxFuture<'static, Result<LogStream, ApiError>> {
+        let kubelet = Arc::clone(&self.0);
+        Box::pin(async move {
+            let since = options.since.or_else(|| {
+                let seconds = i64::try_from(options.since_seconds?).ok()?;
+                Timestamp::now().checked_sub(SignedDuration::from_secs(seconds)).ok()
+            });
+            let wanted = kubelet::logs::LogOptions {
+                follow: options.follow,
+                previous: options.previous,
+                since,
+                tail_lines: options.tail_lines,
+                timestamps: options.timestamps,
+                limit_bytes: options.limit_bytes,
+            };
+            match kubelet.container_logs(&pod.namespace, &pod.name, &options.container, wanted).await {
+                Ok(stream) => Ok(LogStream(stream.boxed())),
+                Err(LogError::NotFound(message)) => Err(ApiError::plain(404, "NotFound", message)),
+                Err(LogError::BadRequest(message)) => Err(ApiError::bad_request(message)),
+                Err(LogError::Internal(message)) => Err(ApiError::internal(message)),
+            }
+        })
+    }
+}
+
 async fn open_runtime(dirs: &Dirs, instance: &Instance, options: &NodeOptions) -> Result<Runtime> {
     let images = Store::open(&dirs.images()).context("opening the image store")?;
-    Runtime::open(runtime::Options {
-        instance: instance.id.clone(),
-        state_dir: instance.data.clone(),
-        run_dir: instance.run.clone(),
-        machine_run_dir: dirs.run.clone(),
-        cgroup_parent: cgroup_parent(&instance.id),
-        shim_exe: options.shim.clone(),
-        images,
-    })
+    let options = runtime_options(dirs, &instance.id, options.shim.clone());
+    Runtime::open(options, images)
     .await
     .context("starting the container runtime")
 }

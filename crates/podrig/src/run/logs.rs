@@ -14,6 +14,8 @@ pub(crate) struct Source {
     pub(crate) namespace: String,
     pub(crate) pod: String,
     pub(crate) container: String,
+    /// The instance before the present one.
+    pub(crate) previous: bool,
 }
 
 /// One line of output.
@@ -29,7 +31,12 @@ pub(crate) struct Line {
 /// A stream that breaks is given up: the log itself is unharmed, and the timeline shows what happened.
 pub(crate) async fn follow(client: Client, source: Source, lines: mpsc::Sender<Line>) {
     let pods: Api<Pod> = Api::namespaced(client, &source.namespace);
-    let params = LogParams { container: Some(source.container.clone()), follow: true, ..LogParams::default() };
+    let params = LogParams {
+        container: Some(source.container.clone()),
+        follow: !source.previous,
+        previous: source.previous,
+        ..LogParams::default()
+    };
     let stream = match pods.log_stream(&source.pod, &params).await {
         Ok(stream) => stream,
         Err(error) => {

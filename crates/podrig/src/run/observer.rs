@@ -1,6 +1,6 @@
 //! Keeps the latest state of all pods and jobs, and judges whether the workloads have ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
@@ -8,7 +8,7 @@ use kube::{ResourceExt as _, runtime::watcher};
 use kubelet::TimelineRecord;
 use pod_lifecycle::{MomentKind, Role};
 
-use super::Verdict;
+use super::{Verdict, logs::Source};
 use crate::story::{Evidence, Outlook, PodStory, outlook};
 
 /// What is to be run to its end.
@@ -25,6 +25,8 @@ pub(crate) struct Watched {
     pub(crate) story: PodStory,
     /// The API object was removed.
     pub(crate) gone: bool,
+    /// Container instances whose output is being followed, by id.
+    followed: BTreeSet<String>,
 }
 
 /// The latest state of everything.
@@ -45,12 +47,17 @@ pub(crate) struct ClosedPort {
 }
 
 impl Observer {
-    /// Takes a change of a pod.
-    pub(crate) fn pod_event(&mut self, event: watcher::Event<Pod>) {
+    /// Begins with nothing seen of these workloads.
+    pub(crate) fn new(workloads: Vec<Workload>) -> Self {
+        Self { workloads, ..Self::default() }
+    }
+
+    /// Takes a change of a pod and returns the container instances whose output is not followed yet.
+    pub(crate) fn pod_event(&mut self, event: watcher::Event<Pod>) -> Vec<Source> {
         match event {
             watcher::Event::Apply(pod) | watcher::Event::InitApply(pod) => self.pod_changed(pod, false),
             watcher::Event::Delete(pod) => self.pod_changed(pod, true),
-            watcher::Event::Init | watcher::Event::InitDone => {}
+            watcher::Event::Init | watcher::Event::InitDone => Vec::new(),
         }
     }
 
@@ -132,18 +139,44 @@ impl Observer {
         pods.join("  ")
     }
 
-    fn pod_changed(&mut self, pod: Pod, gone: bool) {
+    fn pod_changed(&mut self, pod: Pod, gone: bool) -> Vec<Source> {
         let uid = pod.uid().unwrap_or_default();
         let now = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
         let early = self.early.remove(&uid).unwrap_or_default();
-        let watched =
-            self.pods.entry(uid).or_insert_with(|| Watched { story: PodStory::new(&pod, now), pod: pod.clone(), gone });
+        let watched = self.pods.entry(uid).or_insert_with(|| Watched {
+            story: PodStory::new(&pod, now),
+            pod: pod.clone(),
+            gone,
+            followed: BTreeSet::new(),
+        });
         watched.pod = pod;
         watched.gone = gone;
         for record in early {
             watched.story.add(record.container.as_deref(), record.moment);
         }
+        instances(&watched.pod).into_iter().filter(|(id, _)| watched.followed.insert(id.clone())).map(|(_, s)| s).collect()
     }
+}
+
+/// Lists the container instances that a pod's status knows by id and that have run: the present ones and those before.
+fn instances(pod: &Pod) -> Vec<(String, Source)> {
+    let status = pod.status.as_ref();
+    let inits = status.and_then(|s| s.init_container_statuses.as_deref()).unwrap_or_default();
+    let mains = status.and_then(|s| s.container_statuses.as_deref()).unwrap_or_default();
+    let mut instances = Vec::new();
+    for container in inits.iter().chain(mains) {
+        let ran = container.state.as_ref().is_some_and(|s| s.running.is_some() || s.terminated.is_some());
+        let before = container.last_state.as_ref().and_then(|s| s.terminated.as_ref()?.container_id.clone());
+        let source = |previous| Source {
+            namespace: pod.namespace().unwrap_or_default(),
+            pod: pod.name_any(),
+            container: container.name.clone(),
+            previous,
+        };
+        instances.extend(before.map(|id| (id, source(true))));
+        instances.extend(container.container_id.clone().filter(|_| ran).map(|id| (id, source(false))));
+    }
+    instances
 }
 
 fn is(pod: &Pod, namespace: &str, name: &str) -> bool {

@@ -21,7 +21,6 @@ use kube::{
     runtime::{WatchStreamExt as _, watcher},
 };
 use kubelet::TimelineRecord;
-use pod_lifecycle::MomentKind;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{broadcast, mpsc},
@@ -31,13 +30,14 @@ use tokio::{
 
 use super::{
     Observer, Report, Verdict,
-    logs::{self, Line, Source},
+    logs::{self, Line},
     observer::{ClosedPort, Workload},
 };
 use crate::{
     Dirs, Instance, Node, NodeOptions, apply,
     error::CommandError,
-    output::{Screen, style},
+    node::PortViewer,
+    output::Screen,
     story::{Outlook, explain, outlook},
 };
 
@@ -123,7 +123,7 @@ impl Session {
         let client = self.node.client();
         let mut feeds = Feeds::open(&client, self.node.timeline());
         let created = apply::apply(&client, items).await?;
-        let mut observer = Observer { workloads: workloads(&client, &created).await?, ..Observer::default() };
+        let mut observer = Observer::new(workloads(&client, &created).await?);
         let verdict = self.follow(&mut observer, &mut feeds, limits).await;
         self.screen.clear_status();
         // Taken before anything is stopped: it shall show the state that decided.
@@ -181,7 +181,11 @@ impl Session {
             _ = self.terminate.recv() => return Step::End(Verdict::Interrupted),
             Ok(record) = feeds.timeline.recv() => self.recorded(observer, feeds, record).await,
             Some(line) = feeds.lines.recv() => self.print(&line),
-            Some(Ok(event)) = feeds.pods.next() => observer.pod_event(event),
+            Some(Ok(event)) = feeds.pods.next() => {
+                for source in observer.pod_event(event) {
+                    feeds.log_readers.spawn(logs::follow(self.node.client(), source, feeds.line_sender.clone()));
+                }
+            }
             Some(Ok(event)) = feeds.jobs.next() => observer.job_event(event),
             Some(Ok(Some(seen))) = feeds.port_watchers.join_next() => observer.add_evidence(&seen.pod_uid, seen.evidence),
             () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
@@ -194,24 +198,19 @@ impl Session {
         Step::Continue
     }
 
-    /// Takes in a step of a pod's life: follows the log of what started, looks at ports when something failed.
+    /// Takes in a step of a pod's life, and looks at ports when something failed.
     async fn recorded(&self, observer: &mut Observer, feeds: &mut Feeds, record: TimelineRecord) {
-        if let (MomentKind::Started, Some(container)) = (&record.moment.kind, &record.container) {
-            let source =
-                Source { namespace: record.namespace.clone(), pod: record.pod.clone(), container: container.clone() };
-            feeds.log_readers.spawn(logs::follow(self.node.client(), source, feeds.line_sender.clone()));
-        }
         observer.record(record.clone());
         let suspects = observer.ports_worth_a_look(&record);
         if suspects.is_empty() {
             return;
         }
-        let open = self.node.listening_ports(&record.uid).await.unwrap_or_default();
+        let open = self.node.port_viewer().listening(&record.uid).await.unwrap_or_default();
         for evidence in suspects {
             let listening = open.contains(&evidence.port);
             if !listening {
                 let closed = ClosedPort { pod_uid: record.uid.clone(), evidence: evidence.clone() };
-                feeds.port_watchers.spawn(watch_port(self.node.ports_of(&record.uid), closed));
+                feeds.port_watchers.spawn(watch_port(self.node.port_viewer(), closed));
             }
             observer.add_evidence(&record.uid, crate::story::Evidence { listening, ..evidence });
         }
@@ -326,12 +325,12 @@ where
 }
 
 /// Looks at a port until it is open or patience has ended.
-async fn watch_port(ports: impl AsyncFn() -> Option<std::collections::BTreeSet<u16>>, closed: ClosedPort) -> Option<ClosedPort> {
+async fn watch_port(ports: PortViewer, closed: ClosedPort) -> Option<ClosedPort> {
     let mut ticks = tokio::time::interval(PORT_SAMPLE);
     let deadline = Instant::now() + PORT_PATIENCE;
     while Instant::now() < deadline {
         ticks.tick().await;
-        if ports().await?.contains(&closed.evidence.port) {
+        if ports.listening(&closed.pod_uid).await?.contains(&closed.evidence.port) {
             let evidence = crate::story::Evidence { at: now(), listening: true, ..closed.evidence };
             return Some(ClosedPort { evidence, ..closed });
         }
