@@ -55,7 +55,12 @@ fn main() {
     println!("{:<52} {:>10} {:>10} {:>8}", "median of 30 rounds", "p50", "p95", "ratio");
     for (name, samples) in rows.iter().zip(&mut samples) {
         let (p50, p95) = (median(samples), percentile(samples, 95));
-        println!("{name:<52} {:>7.2} ms {:>7.2} ms {:>8.2}", millis(p50), millis(p95), p50.as_secs_f64() / yardstick.as_secs_f64());
+        println!(
+            "{name:<52} {:>7.2} ms {:>7.2} ms {:>8.2}",
+            millis(p50),
+            millis(p95),
+            p50.as_secs_f64() / yardstick.as_secs_f64()
+        );
     }
 }
 
@@ -141,7 +146,12 @@ async fn run_container(runtime: &Runtime, sandbox: &cri::SandboxId) {
 
 fn sandbox(round: usize) -> SandboxConfig {
     SandboxConfig {
-        metadata: PodMetadata { name: "bench".into(), namespace: "bench".into(), uid: format!("bench-{round}"), attempt: 0 },
+        metadata: PodMetadata {
+            name: "bench".into(),
+            namespace: "bench".into(),
+            uid: format!("bench-{round}"),
+            attempt: 0,
+        },
         hostname: "bench".into(),
         fqdn: None,
         host_aliases: Vec::new(),
@@ -160,7 +170,11 @@ fn sandbox(round: usize) -> SandboxConfig {
 /// Times a whole `podrig run` from the start of the process to the first line of the container.
 fn cold_run(dirs: &Dirs, state: &Path) -> Duration {
     let manifest = state.join("cold.yaml");
-    fs::write(&manifest, pod("restartPolicy: Never\n  containers: [{name: app, image: 'bench/busybox:1', command: [echo, hello]}]")).unwrap();
+    fs::write(
+        &manifest,
+        pod("restartPolicy: Never\n  containers: [{name: app, image: 'bench/busybox:1', command: [echo, hello]}]"),
+    )
+    .unwrap();
     let begin = Instant::now();
     let mut child = podrig(dirs).args(["run", "--quiet"]).arg(&manifest).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();

@@ -120,8 +120,8 @@ fn url(item: &Item, dry_run: bool) -> String {
 fn refused(item: &Item, error: KubeError) -> CommandError {
     match error {
         KubeError::Api(status) => CommandError::usage(anyhow!("{}: {}", item.document.source, status.message)),
-        other => CommandError::from(
-            anyhow::Error::new(other).context(format!("creating {} {:?}", item.kind(), item.name())),
-        ),
+        other => {
+            CommandError::from(anyhow::Error::new(other).context(format!("creating {} {:?}", item.kind(), item.name())))
+        }
     }
 }

@@ -107,12 +107,8 @@ impl Instance {
 
 /// Returns what the runtime of an instance works with.
 pub(crate) fn runtime_options(dirs: &Dirs, id: &str, shim: PathBuf) -> runtime::Options {
-    runtime::Options {
-        state_dir: dirs.data_of(id),
-        run_dir: dirs.run_of(id),
-        cgroup_parent: format!("/podrig/{id}"),
-        shim_exe: shim,
-    }
+    let defaults = runtime::Options::new(id, dirs.data_of(id), dirs.run_of(id));
+    runtime::Options { shim_exe: shim, ..defaults }
 }
 
 fn sweep(dirs: &Dirs) -> Result<()> {

@@ -7,7 +7,6 @@ use apimachinery::status::ApiError;
 use apiserver::{ApiServer, LogOptions, LogStream, NodeProxy, PodReference};
 use cri::{ContainerFilter, RuntimeService as _};
 use futures::{StreamExt as _, future::BoxFuture};
-use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kubelet::{Kubelet, TimelineRecord, logs::LogError};
 use runtime::{Runtime, image::Store};
@@ -145,14 +144,10 @@ impl NodeProxy for Logs {
     fn logs(&self, pod: PodReference, options: LogOptions) -> BoxFuture<'static, Result<LogStream, ApiError>> {
         let kubelet = Arc::clone(&self.0);
         Box::pin(async move {
-            let since = options.since.or_else(|| {
-                let seconds = i64::try_from(options.since_seconds?).ok()?;
-                Timestamp::now().checked_sub(SignedDuration::from_secs(seconds)).ok()
-            });
             let wanted = kubelet::logs::LogOptions {
                 follow: options.follow,
                 previous: options.previous,
-                since,
+                since: options.since,
                 tail_lines: options.tail_lines,
                 timestamps: options.timestamps,
                 limit_bytes: options.limit_bytes,
@@ -170,9 +165,7 @@ impl NodeProxy for Logs {
 async fn open_runtime(dirs: &Dirs, instance: &Instance, options: &NodeOptions) -> Result<Runtime> {
     let images = Store::open(&dirs.images()).context("opening the image store")?;
     let options = runtime_options(dirs, &instance.id, options.shim.clone());
-    Runtime::open(options, images)
-    .await
-    .context("starting the container runtime")
+    Runtime::open(options, images).await.context("starting the container runtime")
 }
 
 fn spawn(what: &'static str, work: impl Future<Output = Result<()>> + Send + 'static) -> JoinHandle<()> {

@@ -83,7 +83,8 @@ async fn run_all() -> Vec<String> {
     let instance = Instance::create(&dirs).unwrap();
     let options = NodeOptions { shim: PathBuf::from(env!("CARGO_BIN_EXE_podrig")), ..NodeOptions::default() };
     let node = Node::start(&dirs, &instance, options).await.unwrap();
-    let names: Vec<String> = scenarios().into_iter().filter(|n| only.is_empty() || only.iter().any(|o| n.contains(o.as_str()))).collect();
+    let names: Vec<String> =
+        scenarios().into_iter().filter(|n| only.is_empty() || only.iter().any(|o| n.contains(o.as_str()))).collect();
     let mut running: tokio::task::JoinSet<(String, Vec<String>)> = tokio::task::JoinSet::new();
     for name in &names {
         let (client, name) = (node.client(), name.clone());
@@ -109,7 +110,11 @@ fn report(results: &[(String, Vec<String>)]) -> Vec<String> {
     }
     let failed: Vec<String> = results.iter().filter(|(_, d)| !d.is_empty()).map(|(name, _)| name.clone()).collect();
     let word = if failed.is_empty() { "ok" } else { "FAILED" };
-    println!("\ntest result: {word}. {} passed; {} failed; 0 ignored; 0 measured; 0 filtered out\n", results.len() - failed.len(), failed.len());
+    println!(
+        "\ntest result: {word}. {} passed; {} failed; 0 ignored; 0 measured; 0 filtered out\n",
+        results.len() - failed.len(),
+        failed.len()
+    );
     failed
 }
 
@@ -239,7 +244,9 @@ fn normalize(message: &str, namespace: &str) -> String {
     let mut from = 0;
     while let Some(at) = text[from..].find("scenario-").map(|at| from + at + "scenario-".len()) {
         let mut start = at;
-        if let Some(index) = text[start..].find('-').filter(|i| *i > 0 && text[start..start + i].chars().all(|c| c.is_ascii_digit())) {
+        if let Some(index) =
+            text[start..].find('-').filter(|i| *i > 0 && text[start..start + i].chars().all(|c| c.is_ascii_digit()))
+        {
             start += index + 1;
         }
         let length = text[start..].chars().take_while(|c| is_suffix(*c)).count();
@@ -259,7 +266,12 @@ async fn logs(client: &Client, namespace: &str, names: &BTreeMap<String, usize>)
         let statuses = status.init_container_statuses.into_iter().chain(status.container_statuses).flatten();
         for container in statuses {
             for previous in [false, true] {
-                let params = LogParams { container: Some(container.name.clone()), timestamps: true, previous, ..LogParams::default() };
+                let params = LogParams {
+                    container: Some(container.name.clone()),
+                    timestamps: true,
+                    previous,
+                    ..LogParams::default()
+                };
                 let text = pods(client, namespace).logs(&pod.name_any(), &params).await.unwrap_or_default();
                 let number = names.get(&pod.name_any()).copied().unwrap_or(0);
                 lines.extend(text.lines().filter_map(|line| log_line(line, number, &container.name)));
@@ -338,7 +350,10 @@ fn project_job(object: &DynamicObject) -> Map<String, Value> {
 fn conditions(status: &Value) -> Value {
     let text = |condition: &Value| {
         let reason = condition["reason"].as_str().map(|reason| format!("/{reason}")).unwrap_or_default();
-        (condition["type"].as_str().unwrap().to_owned(), json!(format!("{}{reason}", condition["status"].as_str().unwrap())))
+        (
+            condition["type"].as_str().unwrap().to_owned(),
+            json!(format!("{}{reason}", condition["status"].as_str().unwrap())),
+        )
     };
     Value::Object(status["conditions"].as_array().into_iter().flatten().map(text).collect())
 }
@@ -426,7 +441,10 @@ fn compare_order(expected: &Expected, seen: &Seen) -> Vec<String> {
             .min_by(f64::total_cmp)
     };
     let is_first = |line: &LogLine| {
-        !expected.logs.iter().any(|l| (&l.pod, &l.container, &l.line) == (&line.pod, &line.container, &line.line) && l.t < line.t)
+        !expected
+            .logs
+            .iter()
+            .any(|l| (&l.pod, &l.container, &l.line) == (&line.pod, &line.container, &line.line) && l.t < line.t)
     };
     let mut differences = Vec::new();
     for a in expected.logs.iter().filter(|line| is_first(line)) {
@@ -434,7 +452,8 @@ fn compare_order(expected: &Expected, seen: &Seen) -> Vec<String> {
             if let (Some(ours_a), Some(ours_b)) = (first(a), first(b))
                 && ours_a > ours_b
             {
-                differences.push(format!("order: {} {:?} must come before {} {:?}", a.container, a.line, b.container, b.line));
+                differences
+                    .push(format!("order: {} {:?} must come before {} {:?}", a.container, a.line, b.container, b.line));
             }
         }
     }

@@ -52,7 +52,11 @@ fn s2_03_s2_08_s4_20_s4_21_order_of_start_and_stop_in_real_containers() {
     let mut steps: Vec<(i64, String, Value)> = Vec::new();
     for container in report["pods"][0]["timeline"]["containers"].as_array().unwrap() {
         for moment in container["moments"].as_array().unwrap() {
-            steps.push((moment["at"].as_i64().unwrap(), container["name"].as_str().unwrap().to_owned(), moment["kind"].clone()));
+            steps.push((
+                moment["at"].as_i64().unwrap(),
+                container["name"].as_str().unwrap().to_owned(),
+                moment["kind"].clone(),
+            ));
         }
     }
     steps.sort_by_key(|step| step.0);
@@ -68,12 +72,16 @@ fn s2_03_s2_08_s4_20_s4_21_order_of_start_and_stop_in_real_containers() {
     assert!(hook("m1", "PostStart", "HookEnded") <= started("m2"), "a postStart hook holds the next container");
     let mains_ended = exited("m1").max(exited("m2"));
     assert!(hook("s1", "PreStop", "HookStarted") >= mains_ended && hook("s2", "PreStop", "HookStarted") >= mains_ended);
-    assert!(hook("s1", "PreStop", "HookStarted") < stop("s2").max(exited("s2")), "preStop hooks do not wait for their turn");
+    assert!(
+        hook("s1", "PreStop", "HookStarted") < stop("s2").max(exited("s2")),
+        "preStop hooks do not wait for their turn"
+    );
     assert!(mains_ended <= stop("s2"));
     assert!(exited("s2") <= stop("s1"), "sidecars stop one after the other, last first");
     assert_eq!(output.status.code(), Some(0), "{said}");
     let lines: Vec<&str> = said.lines().filter(|line| line.starts_with("order/")).collect();
-    let place = |text: &str| lines.iter().position(|line| *line == text).unwrap_or_else(|| panic!("no {text:?} in {lines:?}"));
+    let place =
+        |text: &str| lines.iter().position(|line| *line == text).unwrap_or_else(|| panic!("no {text:?} in {lines:?}"));
     assert!(place("order/s1  start") < place("order/i1  start"));
     assert!(place("order/s2  TERM") < place("order/s1  TERM"));
     sealed.assert_clean();

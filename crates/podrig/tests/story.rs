@@ -6,7 +6,8 @@ use common::Sealed;
 use serde_json::Value;
 
 /// Containers as YAML flow, to be put under `containers` or `initContainers`.
-const APP: &str = "name: app, image: 'busybox:1.37.0', command: [sh, -c, 'wget -q -O- http://localhost:8081/ || exit 1']";
+const APP: &str =
+    "name: app, image: 'busybox:1.37.0', command: [sh, -c, 'wget -q -O- http://localhost:8081/ || exit 1']";
 /// Listens after a second, and is deaf to SIGTERM like any process 1 without a handler.
 const SIDECAR: &str = "name: sidecar, image: 'busybox:1.37.0', ports: [{containerPort: 8081}],
     command: [sh, -c, \"sleep 1; while :; do printf 'HTTP/1.0 200 OK\\\\r\\\\n\\\\r\\\\nhello\\\\n' | nc -l -p 8081 >/dev/null; done\"]";
@@ -56,7 +57,8 @@ fn classic_sidecar_comes_too_late_and_hangs_the_job() {
 
 #[test]
 fn server_as_plain_init_container_blocks_the_pod_for_ever() {
-    let (exit, report, said) = run(&format!("initContainers: [{{{SIDECAR}}}], containers: [{{{APP}}}]"), &["--timeout", "6s"]);
+    let (exit, report, said) =
+        run(&format!("initContainers: [{{{SIDECAR}}}], containers: [{{{APP}}}]"), &["--timeout", "6s"]);
     assert_eq!(exit, 124);
     assert_eq!(codes(&report), ["init-never-ends"]);
     assert_eq!(state(&report, "containerStatuses", 0)["waiting"]["reason"], "PodInitializing");
@@ -65,7 +67,8 @@ fn server_as_plain_init_container_blocks_the_pod_for_ever() {
 
 #[test]
 fn native_sidecar_without_probe_still_comes_too_late() {
-    let spec = format!("backoffLimit: 0, initContainers: [{{{SIDECAR}, restartPolicy: Always}}], containers: [{{{APP}}}]");
+    let spec =
+        format!("backoffLimit: 0, initContainers: [{{{SIDECAR}, restartPolicy: Always}}], containers: [{{{APP}}}]");
     let spec = spec.replacen("backoffLimit: 0, ", "", 1);
     let sealed = Sealed::new();
     let manifest = cron_job(&spec).replace("jobTemplate: {spec: {", "jobTemplate: {spec: {backoffLimit: 0, ");
@@ -88,6 +91,7 @@ fn native_sidecar_with_startup_probe_succeeds_and_its_137_does_not_count() {
     let sidecar = state(&report, "initContainerStatuses", 0);
     assert_eq!((&sidecar["terminated"]["reason"], &sidecar["terminated"]["exitCode"]), (&"Error".into(), &137.into()));
     assert_eq!(report["pods"][0]["object"]["status"]["phase"], "Succeeded");
-    let complete = report["jobs"][0]["status"]["conditions"].as_array().unwrap().iter().any(|c| c["type"] == "Complete");
+    let complete =
+        report["jobs"][0]["status"]["conditions"].as_array().unwrap().iter().any(|c| c["type"] == "Complete");
     assert!(complete);
 }

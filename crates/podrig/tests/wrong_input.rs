@@ -66,7 +66,8 @@ const CASES: &[Case] = &[
     },
     Case {
         what: "image without the binary",
-        manifest: "{apiVersion: batch/v1, kind: Job, metadata: {name: x}, spec: {template: {spec: {restartPolicy: Never,
+        manifest:
+            "{apiVersion: batch/v1, kind: Job, metadata: {name: x}, spec: {template: {spec: {restartPolicy: Never,
             containers: [{name: a, image: 'busybox:1.37.0', command: [/usr/bin/python3]}]}}}}",
         exit: 1,
         says: &["container a cannot be started", "/usr/bin/python3", "no such file or directory"],

@@ -77,7 +77,10 @@ fn answer(mut stream: TcpStream) -> io::Result<()> {
     }
     let body = "Hello, World!";
     let length = body.len();
-    write!(stream, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )
 }
 
 /// Makes one HTTP request to the sidecar; fails if it does.

@@ -154,7 +154,11 @@ impl Observer {
         for record in early {
             watched.story.add(record.container.as_deref(), record.moment);
         }
-        instances(&watched.pod).into_iter().filter(|(id, _)| watched.followed.insert(id.clone())).map(|(_, s)| s).collect()
+        instances(&watched.pod)
+            .into_iter()
+            .filter(|(id, _)| watched.followed.insert(id.clone()))
+            .map(|(_, s)| s)
+            .collect()
     }
 }
 
@@ -200,11 +204,7 @@ fn judge_pod(watched: &Watched) -> Option<Verdict> {
 fn judge_job(job: &Job) -> Option<Verdict> {
     let conditions = job.status.as_ref()?.conditions.as_deref().unwrap_or_default();
     let is_true = |kind: &str| conditions.iter().any(|c| c.type_ == kind && c.status == "True");
-    if is_true("Complete") {
-        Some(Verdict::Succeeded)
-    } else {
-        is_true("Failed").then_some(Verdict::Failed)
-    }
+    if is_true("Complete") { Some(Verdict::Succeeded) } else { is_true("Failed").then_some(Verdict::Failed) }
 }
 
 fn phase(pod: &Pod) -> &str {

@@ -1,12 +1,6 @@
 //! One run: a node, the workloads on it, and the loop that follows them to their end.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use futures::{FutureExt as _, Stream, StreamExt as _, stream::BoxStream};
@@ -25,7 +19,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{broadcast, mpsc},
     task::JoinSet,
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, sleep_until},
 };
 
 use super::{
@@ -131,7 +125,12 @@ impl Session {
         let aborted = self.stop(&mut observer, &mut feeds, limits).await?;
         feeds.drain(self).await;
         let ended = Report::take(&observer, if aborted { Verdict::Interrupted } else { verdict }, now());
-        Ok(if observer.workloads.is_empty() || verdict == Verdict::Succeeded { ended } else { Report { result: ended.result, exit_code: ended.exit_code, ..report } })
+        Ok(match verdict {
+            Verdict::Succeeded => ended,
+            Verdict::Failed | Verdict::TimedOut | Verdict::Interrupted => {
+                Report { result: ended.result, exit_code: ended.exit_code, ..report }
+            }
+        })
     }
 
     /// Moves logs out of reach of the removal and writes the report beside them; returns where.
@@ -230,7 +229,11 @@ impl Session {
             }
             *reported = true;
             let reasons: Vec<String> = explain(&watched.story, &watched.pod).into_iter().map(|f| f.message).collect();
-            self.screen.progress(&format!("pod/{} cannot end by itself: {}", watched.pod.name_any(), reasons.join(" ")));
+            self.screen.progress(&format!(
+                "pod/{} cannot end by itself: {}",
+                watched.pod.name_any(),
+                reasons.join(" ")
+            ));
             if let Some(after) = limits.after_stuck {
                 clock.give_up = Some(now + after);
             }
@@ -241,7 +244,8 @@ impl Session {
     ///
     /// Returns whether it was interrupted.
     async fn stop(&mut self, observer: &mut Observer, feeds: &mut Feeds, limits: Limits) -> Result<bool> {
-        let running: Vec<(String, String, Duration)> = observer.unfinished().map(|w| grace_of(&w.pod, limits)).collect();
+        let running: Vec<(String, String, Duration)> =
+            observer.unfinished().map(|w| grace_of(&w.pod, limits)).collect();
         let Some(longest) = running.iter().map(|(.., grace)| *grace).max() else { return Ok(false) };
         self.screen.progress(&format!(
             "stopping {} pod(s), which may take {} s; Ctrl-C kills them at once",
@@ -288,18 +292,11 @@ impl Feeds {
     /// Prints the lines that are still on their way from ended containers.
     async fn drain(&mut self, session: &Session) {
         let deadline = Instant::now() + LOG_PATIENCE;
-        loop {
-            let next = async {
-                tokio::select! {
-                    Some(line) = self.lines.recv() => Some(line),
-                    ended = self.log_readers.join_next() => { ended?; self.lines.try_recv().ok() }
-                }
-            };
-            match timeout_at(deadline, next).await {
-                Ok(Some(line)) => session.print(&line),
-                Ok(None) if self.log_readers.is_empty() => break,
-                Ok(None) => {}
-                Err(_) => break,
+        while !self.log_readers.is_empty() {
+            tokio::select! {
+                Some(line) = self.lines.recv() => session.print(&line),
+                Some(_) = self.log_readers.join_next() => {}
+                () = sleep_until(deadline) => break,
             }
         }
         while let Some(Some(line)) = self.lines.recv().now_or_never() {

@@ -12,21 +12,21 @@ use super::{ContainerStory, Evidence, Instance, Outlook, PodStory, outlook, time
 /// One reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Finding {
+pub(crate) struct Finding {
     /// Stable name of the kind of finding, for machines.
-    pub code: &'static str,
+    pub(crate) code: &'static str,
     /// Container concerned, if one is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub container: Option<String>,
+    pub(crate) container: Option<String>,
     /// What happened and why, for people.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 /// SIGKILL: 128 + 9.
 const KILLED: i32 = 137;
 
 /// Explains one pod from its last status and its story. The most important finding comes first.
-pub fn explain(story: &PodStory, pod: &Pod) -> Vec<Finding> {
+pub(crate) fn explain(story: &PodStory, pod: &Pod) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(hopeless(pod));
     findings.extend(too_early(story));
@@ -63,9 +63,8 @@ fn too_early(story: &PodStory) -> Option<Finding> {
     let server = story.containers.iter().find(|c| c.name == missed.server)?;
     let (_, code, _) = client.instances().into_iter().find_map(|i| i.exit.filter(|exit| exit.1 != 0))?;
     let opened = story.evidence.iter().find(|e| e.listening && e.port == missed.port && e.at > missed.at);
-    let later = opened.map_or_else(String::new, |e: &Evidence| {
-        format!(" The port was open {} later.", seconds(e.at - missed.at))
-    });
+    let later = opened
+        .map_or_else(String::new, |e: &Evidence| format!(" The port was open {} later.", seconds(e.at - missed.at)));
     Some(Finding {
         code: "started-before-its-server",
         container: Some(client.name.clone()),
@@ -104,7 +103,10 @@ fn failed_main(story: &PodStory, known: &[Finding]) -> Option<Finding> {
         return None;
     }
     let message = if reason == "OOMKilled" {
-        format!("{} was killed by the kernel because it used more memory than its limit (OOMKilled, exit {code}).", container.name)
+        format!(
+            "{} was killed by the kernel because it used more memory than its limit (OOMKilled, exit {code}).",
+            container.name
+        )
     } else {
         format!("{} exited with {code} ({reason}): that decides the result of the pod.", container.name)
     };

@@ -7,82 +7,82 @@ use serde::Serialize;
 /// One pod's life.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct PodStory {
+pub(crate) struct PodStory {
     /// `metadata.namespace`.
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// `metadata.name`.
-    pub name: String,
+    pub(crate) name: String,
     /// `metadata.uid`.
-    pub uid: String,
+    pub(crate) uid: String,
     /// When the first fact was seen; zero of the timeline. Nanoseconds since the epoch.
-    pub began: i64,
+    pub(crate) began: i64,
     /// Its containers: init containers and sidecars in spec order, then the main containers.
-    pub containers: Vec<ContainerStory>,
+    pub(crate) containers: Vec<ContainerStory>,
     /// What was observed beside the lifecycle.
-    pub evidence: Vec<Evidence>,
+    pub(crate) evidence: Vec<Evidence>,
 }
 
 /// One container's life over all its instances.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ContainerStory {
+pub(crate) struct ContainerStory {
     /// Name in the spec.
-    pub name: String,
+    pub(crate) name: String,
     /// Its part in the pod.
-    pub role: Role,
+    pub(crate) role: Role,
     /// Image in the spec.
-    pub image: String,
+    pub(crate) image: String,
     /// TCP ports it declares.
-    pub ports: Vec<u16>,
+    pub(crate) ports: Vec<u16>,
     /// Whether it has a startup probe.
-    pub startup_probe: bool,
+    pub(crate) startup_probe: bool,
     /// Steps in the order in which they happened.
-    pub moments: Vec<Moment>,
+    pub(crate) moments: Vec<Moment>,
 }
 
 /// Something observed from outside the containers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Evidence {
+pub(crate) struct Evidence {
     /// When. Nanoseconds since the epoch.
-    pub at: i64,
+    pub(crate) at: i64,
     /// The container whose exit made us look.
-    pub because_of: String,
+    pub(crate) because_of: String,
     /// The container that declares the port.
-    pub server: String,
+    pub(crate) server: String,
     /// The declared port.
-    pub port: u16,
+    pub(crate) port: u16,
     /// Whether anything in the pod listened on it.
-    pub listening: bool,
+    pub(crate) listening: bool,
 }
 
 /// One instance of a container, put together from its moments. Times are nanoseconds since the epoch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Instance {
+pub(crate) struct Instance {
     /// Restart count.
-    pub attempt: u32,
+    pub(crate) attempt: u32,
     /// Created.
-    pub created: Option<i64>,
+    pub(crate) created: Option<i64>,
     /// Process started.
-    pub started: Option<i64>,
+    pub(crate) started: Option<i64>,
     /// Startup probe passed.
-    pub startup_passed: Option<i64>,
+    pub(crate) startup_passed: Option<i64>,
     /// Stop signal sent, and why.
-    pub stop: Option<(i64, StopReason)>,
+    pub(crate) stop: Option<(i64, StopReason)>,
     /// Ended: when, exit code, reason.
-    pub exit: Option<(i64, i32, String)>,
+    pub(crate) exit: Option<(i64, i32, String)>,
 }
 
 impl Instance {
     /// Returns whether its process runs as far as the facts tell.
-    pub fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         self.started.is_some() && self.exit.is_none()
     }
 }
 
 impl PodStory {
     /// Starts the story of a pod from its spec.
-    pub fn new(pod: &Pod, began: i64) -> Self {
+    pub(crate) fn new(pod: &Pod, began: i64) -> Self {
         let spec = pod.spec.as_ref();
         let inits = spec.and_then(|s| s.init_containers.as_deref()).unwrap_or_default();
         let mains = spec.map(|s| s.containers.as_slice()).unwrap_or_default();
@@ -102,7 +102,7 @@ impl PodStory {
     }
 
     /// Adds one step of one container; `None` is the pod itself, which has no row.
-    pub fn add(&mut self, container: Option<&str>, moment: Moment) {
+    pub(crate) fn add(&mut self, container: Option<&str>, moment: Moment) {
         self.began = self.began.min(moment.at.0);
         if let Some(story) = container.and_then(|name| self.containers.iter_mut().find(|c| c.name == name)) {
             let place = story.moments.partition_point(|m| m.at <= moment.at);
@@ -111,12 +111,12 @@ impl PodStory {
     }
 
     /// Returns the latest time of any fact.
-    pub fn ended(&self) -> i64 {
+    pub(crate) fn ended(&self) -> i64 {
         self.containers.iter().flat_map(|c| c.moments.last()).map(|m| m.at.0).fold(self.began, i64::max)
     }
 
     /// Returns all containers that play this part.
-    pub fn with_role(&self, role: Role) -> impl Iterator<Item = &ContainerStory> {
+    pub(crate) fn with_role(&self, role: Role) -> impl Iterator<Item = &ContainerStory> {
         self.containers.iter().filter(move |c| c.role == role)
     }
 }
@@ -139,7 +139,7 @@ impl ContainerStory {
     }
 
     /// Puts the moments together, instance by instance.
-    pub fn instances(&self) -> Vec<Instance> {
+    pub(crate) fn instances(&self) -> Vec<Instance> {
         let mut instances: Vec<Instance> = Vec::new();
         for moment in &self.moments {
             let instance = match instances.iter_mut().position(|i| i.attempt == moment.attempt) {
@@ -157,7 +157,7 @@ impl ContainerStory {
     }
 
     /// Returns the newest instance.
-    pub fn last_instance(&self) -> Option<Instance> {
+    pub(crate) fn last_instance(&self) -> Option<Instance> {
         self.instances().pop()
     }
 }

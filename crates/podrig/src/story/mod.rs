@@ -5,7 +5,7 @@ mod facts;
 mod outlook;
 mod timeline;
 
-pub use explain::{Finding, explain};
-pub use facts::{ContainerStory, Evidence, Instance, PodStory};
-pub use outlook::{Outlook, outlook};
-pub use timeline::{Style, draw};
+pub(crate) use explain::{Finding, explain};
+pub(crate) use facts::{ContainerStory, Evidence, Instance, PodStory};
+pub(crate) use outlook::{Outlook, outlook};
+pub(crate) use timeline::{Style, draw};

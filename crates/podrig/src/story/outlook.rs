@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
 
 /// What can be expected of a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outlook {
+pub(crate) enum Outlook {
     /// It goes on; nothing speaks against its end.
     Open,
     /// It has reached a terminal phase.
@@ -49,7 +49,7 @@ const HOPELESS: [&str; 6] = [
 ];
 
 /// Judges one pod.
-pub fn outlook(pod: &Pod) -> Outlook {
+pub(crate) fn outlook(pod: &Pod) -> Outlook {
     let status = pod.status.as_ref();
     match status.and_then(|s| s.phase.as_deref()) {
         Some("Succeeded") => return Outlook::Ended { succeeded: true },

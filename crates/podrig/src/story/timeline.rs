@@ -8,11 +8,11 @@ use super::{ContainerStory, Instance, PodStory};
 
 /// How to draw.
 #[derive(Debug, Clone, Copy)]
-pub struct Style {
+pub(crate) struct Style {
     /// Columns of the terminal.
-    pub width: usize,
+    pub(crate) width: usize,
     /// Whether colours may be used.
-    pub color: bool,
+    pub(crate) color: bool,
 }
 
 /// Fewest columns a bar gets; below that it tells nothing.
@@ -23,7 +23,7 @@ const RUNNING: char = '█';
 const STOPPING: char = '▒';
 
 /// Draws the timeline of one pod; `until` ends the bars of what still runs.
-pub fn draw(story: &PodStory, until: i64, style: Style) -> String {
+pub(crate) fn draw(story: &PodStory, until: i64, style: Style) -> String {
     let end = story.ended().max(until.min(story.ended().max(until)));
     let names = story.containers.iter().map(|c| c.name.chars().count()).max().unwrap_or(0);
     let label = names + 2 + role_name(Role::Sidecar).len();

@@ -10,8 +10,10 @@ use std::{
 use runtime::image::{Content, ImageSpec, LayerFile, LayerSource, Store};
 
 /// Applets that the tests' containers call by name.
-const APPLETS: [&str; 16] =
-    ["sh", "true", "false", "sleep", "echo", "cat", "date", "test", "touch", "tail", "ls", "id", "wget", "nc", "kill", "env"];
+const APPLETS: [&str; 16] = [
+    "sh", "true", "false", "sleep", "echo", "cat", "date", "test", "touch", "tail", "ls", "id", "wget", "nc", "kill",
+    "env",
+];
 
 /// Makes an image of a static busybox with applets linked in `/bin`.
 pub(crate) fn add_busybox(images: &Path, name: &str) {
@@ -89,7 +91,9 @@ impl Sealed {
         let root = self.root.path().to_str().unwrap().to_owned();
         let processes = std::fs::read_dir("/proc").unwrap().flatten();
         processes
-            .filter(|entry| std::fs::read(entry.path().join("cmdline")).is_ok_and(|line| contains(&line, root.as_bytes())))
+            .filter(|entry| {
+                std::fs::read(entry.path().join("cmdline")).is_ok_and(|line| contains(&line, root.as_bytes()))
+            })
             .count()
     }
 }
