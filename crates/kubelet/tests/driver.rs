@@ -407,3 +407,19 @@ async fn s11_05_a_changed_config_map_reaches_the_volume_of_a_running_pod() {
     };
     tokio::time::timeout(PATIENCE, changed).await.expect("in time");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s5_44_a_pod_that_has_ended_stays_so_over_a_restart_and_keeps_its_logs() {
+    let mut rig = Rig::new(FakeRuntime::new([("main", exits(10, 0))])).await;
+    rig.create(json!({"restartPolicy": "Never", "containers": [container("main")]})).await;
+    rig.until_phase("Succeeded").await;
+    let before = rig.runtime.calls().iter().filter(|c| c.starts_with("create")).count();
+    rig.restart().await;
+    let stream = rig.kubelet.container_logs("default", "p", "main", LogOptions::default()).await.expect("there");
+    let pieces: Vec<_> = stream.map(|p| p.expect("read")).collect().await;
+    assert_eq!(String::from_utf8(pieces.concat()).expect("text"), "hello from main\n");
+    rig.pods().delete("p", &DeleteParams::default()).await.expect("deleted");
+    rig.until("gone", |pod| pod.is_none()).await;
+    let after = rig.runtime.calls().iter().filter(|c| c.starts_with("create")).count();
+    assert_eq!(before, after, "{:?}", rig.runtime.calls());
+}

@@ -200,3 +200,36 @@ async fn s6_20_only_serving_is_healthy() {
     let want = format!("timeout: failed to connect service \"127.0.0.1:{port}\" within 1s: context deadline exceeded");
     assert_eq!(probe(json!({"grpc": {"port": port}})).await, failure(want));
 }
+
+/// Serves one answer over TLS, with a certificate for another name that nobody has signed.
+async fn serve_tls() -> u16 {
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let certificate =
+        CertificateDer::from_pem_slice(include_bytes!("testdata/certificate.pem")).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("testdata/key.pem")).expect("a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config =
+        config.expect("versions").with_no_client_auth().with_single_cert(vec![certificate], key).expect("a pair");
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bound");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("accepted");
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let mut stream = acceptor.accept(stream).await.expect("a handshake");
+        let mut request = [0; 1024];
+        let length = stream.read(&mut request).await.expect("read");
+        assert!(length > 0);
+        stream.write_all(&http("200 OK", "")).await.expect("written");
+        stream.shutdown().await.expect("closed");
+    });
+    port
+}
+
+#[tokio::test]
+async fn s6_18_certificates_are_not_verified() {
+    let port = serve_tls().await;
+    assert_eq!(probe(json!({"httpGet": {"path": "/", "port": port, "scheme": "HTTPS"}})).await, SUCCESS);
+}
