@@ -1,4 +1,5 @@
 //! Cgroups for real: limits, killing, removal. Needs root and writable cgroup hierarchies.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{
     fs,
@@ -113,7 +114,7 @@ fn limits_of_pod_and_container_reach_the_kernel_and_can_be_raised_and_lowered() 
 
     container.apply(&Resources { cpu_quota: Some(-1), memory_limit: Some(0), ..Resources::default() }).unwrap();
     assert!(matches!(quota().split(' ').next(), Some("-1" | "max")));
-    assert!(memory().parse::<u64>().map_or(memory() == "max", |limit| limit > 1 << 60));
+    assert!(memory().parse::<u64>().map_or_else(|_| memory() == "max", |limit| limit > 1 << 60));
 }
 
 #[test]
@@ -256,5 +257,34 @@ fn names_cannot_lead_out_of_the_hierarchy() {
     let cgroups = Cgroups::detect().unwrap();
     for (parent, uid) in [("/a/../..", "1"), ("", "1"), ("/", "1"), ("/a", "x/../../y"), ("/a", "\n")] {
         assert!(matches!(PodCgroup::open(&cgroups, parent, uid), Err(Error::InvalidName { .. })), "{parent:?} {uid:?}");
+    }
+}
+
+#[test]
+#[ignore = "a measurement, not a test"]
+fn latency() {
+    let parent = Parent::new(Cgroups::detect().unwrap(), "latency");
+    let (mut create, mut devices, mut join, mut remove) = (vec![], vec![], vec![], vec![]);
+    let pod = parent.pod(&Resources::default());
+    for index in 0..100 {
+        let start = std::time::Instant::now();
+        let container = ContainerCgroup::create(&pod, &index.to_string(), &resources()).unwrap();
+        create.push(start.elapsed());
+        let start = std::time::Instant::now();
+        container.restrict_devices(&DeviceRule::STANDARD).unwrap();
+        devices.push(start.elapsed());
+        let mut child = shell("exit 0");
+        let start = std::time::Instant::now();
+        container.add_process(child.id()).unwrap();
+        join.push(start.elapsed());
+        go(&mut child);
+        child.wait().unwrap();
+        let start = std::time::Instant::now();
+        container.remove().unwrap();
+        remove.push(start.elapsed());
+    }
+    for (what, mut times) in [("create", create), ("devices", devices), ("join", join), ("remove", remove)] {
+        times.sort();
+        println!("{what}: p50 {:?} p90 {:?}", times[50], times[90]);
     }
 }

@@ -1,4 +1,5 @@
 //! The pod network for real. Needs root, `ip` and `nft`; every test has a network namespace of its own as "the host".
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{
     fs::{self, File},
@@ -404,7 +405,7 @@ fn a_subnet_in_use_on_the_host_is_avoided_and_an_explicit_one_is_taken() {
         assert!(!"10.210.0.0/16".parse::<Subnet>().unwrap().contains(address), "{address}");
 
         let options = NetworkOptions { subnet: Some(other), ..NetworkOptions::new("two") };
-        let different = Network::open(dir.path(), options.clone()).unwrap();
+        let different = Network::open(dir.path(), options).unwrap();
         let namespace = Namespace::new();
         let refused = different.attach_namespace("b", namespace.0.as_fd());
         assert!(matches!(refused, Err(Error::OtherSubnet { .. })), "{refused:?}");

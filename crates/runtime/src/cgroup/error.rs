@@ -8,6 +8,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Why a cgroup operation failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[expect(clippy::error_impl_error, reason = "always used with its module's name")]
 pub enum Error {
     /// No cgroup file system is mounted.
     #[error("no cgroup file system is mounted")]

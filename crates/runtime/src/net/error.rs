@@ -10,6 +10,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Why a network operation failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[expect(clippy::error_impl_error, reason = "always used with its module's name")]
 pub enum Error {
     /// An option makes no sense.
     #[error("invalid network option: {reason}")]

@@ -104,6 +104,7 @@ impl Links {
 
     /// Lists the IPv4 subnets that the machine has routes or addresses for, apart from the default route, and
     /// the interfaces of the default routes.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "attributes of no interest, a foreign and open list")]
     pub(super) fn used_subnets(&mut self) -> Result<(Vec<Subnet>, Vec<u32>)> {
         let mut used = Vec::new();
         let mut uplinks = Vec::new();
@@ -156,6 +157,7 @@ impl Links {
 }
 
 impl Link {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "attributes of no interest, a foreign and open list")]
     fn of(message: &LinkMessage) -> Self {
         let mut link = Self { index: message.header.index, name: String::new(), mtu: None, bridge: false };
         for attribute in &message.attributes {
@@ -170,6 +172,7 @@ impl Link {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "attributes of no interest, a foreign and open list")]
 fn destination(route: &RouteMessage) -> Option<Subnet> {
     route.attributes.iter().find_map(|attribute| match attribute {
         RouteAttribute::Destination(RouteAddress::Inet(address)) => {
@@ -179,6 +182,7 @@ fn destination(route: &RouteMessage) -> Option<Subnet> {
     })
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "attributes of no interest, a foreign and open list")]
 fn outgoing(route: &RouteMessage) -> Option<u32> {
     route.attributes.iter().find_map(|attribute| match attribute {
         RouteAttribute::Oif(index) => Some(*index),

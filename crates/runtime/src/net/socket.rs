@@ -54,7 +54,7 @@ impl Socket {
     /// and waits for all of them. Returns the first message that was refused, by its place, and why. A refusal of
     /// the message with sequence number `whole` is one of all of them.
     pub(super) fn transact(
-        &mut self,
+        &self,
         messages: &[u8],
         first: u32,
         count: u32,
@@ -84,7 +84,7 @@ impl Socket {
     }
 
     /// Sends the request for a dump and hands each message of the answer over, header included.
-    pub(super) fn dump(&mut self, message: &[u8], sequence: u32, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+    pub(super) fn dump(&self, message: &[u8], sequence: u32, mut each: impl FnMut(&[u8])) -> io::Result<()> {
         self.inner.send(message, 0)?;
         loop {
             for answer in Answers(&self.receive()?) {
