@@ -98,15 +98,18 @@ fn build_bridge(links: &mut Links, state: &State, name: &str, index: u32) -> Res
     Ok(bridge)
 }
 
-/// Undoes everything. Veths that still wait for the end of their namespace do not hinder.
+/// Undoes everything. Veths go, too, whose namespace lives on: a killed pod's connections may hold it for
+/// minutes, until the kernel gives up to tell their peers.
 pub(super) fn tear_down(locked: &Locked<'_>, kernel: &mut Kernel, options: &NetworkOptions) -> Result<()> {
     let Some(state) = locked.state()? else { return Ok(()) };
     let Kernel { links, nftables } = kernel;
+    links.apply(vec![link::delete_all()])?;
     let present = links.links()?;
     for index in state.bridges.keys() {
+        // One that was there before us is in no group of ours.
         let name = format!("{}{index}", options.bridge);
-        if let Some(bridge) = link::find_bridge(&present, &name)? {
-            links.apply(vec![link::delete_link(&bridge)])?;
+        if link::find_bridge(&present, &name)?.is_some() {
+            links.apply(vec![link::delete_link(&name)])?;
         }
     }
     match state.nat {
