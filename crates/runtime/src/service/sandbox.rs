@@ -8,6 +8,7 @@ use std::{
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use cri::{
@@ -28,6 +29,9 @@ use crate::{
 
 /// Exit code of a container whose end nobody recorded (contract S5-08).
 const LOST: i32 = 137;
+/// Longest wait for a shim that was asked to end everything and itself. Only a process that the kernel cannot
+/// kill takes longer.
+const SHUTDOWN_WAIT: Duration = Duration::from_secs(15);
 /// Longest greeting of a shim.
 const MAX_GREETING: u64 = 64 * 1024;
 
@@ -326,10 +330,10 @@ impl Sandbox {
         if !ready {
             return Ok(());
         }
-        // Gone or not: it is, after this.
-        let _ = self.ask(Call::Shutdown).await;
-        self.wait_over().await;
+        // Whatever it answers, or does not in time: it is gone after this.
+        let _ = tokio::time::timeout(SHUTDOWN_WAIT, self.ask(Call::Shutdown)).await;
         self.end_processes().await?;
+        self.wait_over().await;
         self.mark_not_ready();
         Ok(())
     }
@@ -358,7 +362,7 @@ fn prepare(dir: &Path, record: &SandboxRecord, shim_exe: &Path) -> Result<u32> {
 
 fn start_shim(dir: &Path, exe: &Path) -> Result<u32> {
     let failed = |error: io::Error| internal(&format!("start shim {}", exe.display()), &error);
-    let mut starter = shim::command(exe, dir).and_then(|mut command| command.spawn()).map_err(failed)?;
+    let mut starter = shim::start(exe, dir).map_err(failed)?;
     let mut greeting = Vec::new();
     let read = starter.stdout.take().map(|out| out.take(MAX_GREETING).read_to_end(&mut greeting));
     starter.wait().map_err(failed)?;

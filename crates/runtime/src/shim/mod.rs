@@ -12,12 +12,18 @@ mod table;
 use std::{
     ffi::OsString,
     fs::File,
-    io::Write,
-    path::PathBuf,
-    process::{Command, ExitCode, Stdio},
+    io::{self, Write},
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitCode, Stdio},
 };
 
 use serde::{Deserialize, Serialize};
+
+use crate::{container::rootfs::clone_tree, sys};
 pub(crate) use setup::LOCK_FILE;
 
 /// First argument that makes the binary a shim.
@@ -60,17 +66,34 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn greet(greeting: &Greeting) {
     if let Ok(line) = serde_json::to_vec(greeting) {
-        let mut out = std::io::stdout();
+        let mut out = io::stdout();
         // A starter that is gone does not matter: the next agent connects to the socket.
         let _ = out.write_all(&line).and_then(|()| out.flush());
     }
 }
 
-/// Returns the command that starts a shim for the sandbox in `dir`.
-pub(crate) fn command(exe: &std::path::Path, dir: &std::path::Path) -> std::io::Result<Command> {
+/// Starts a shim for the sandbox in `dir` and returns the process that says how that went.
+///
+/// The binary is executed from a read-only mount of its own, attached nowhere: processes in containers find it
+/// as `/proc/PID/exe` of the runtime's children, and cannot change it there (CVE-2019-5736).
+pub(crate) fn start(exe: &Path, dir: &Path) -> io::Result<Child> {
+    let sealed = seal(exe);
+    if let Err(error) = &sealed {
+        tracing::debug!(exe = %exe.display(), %error, "the shim's binary is not protected by a mount");
+    }
     let messages = File::options().append(true).create(true).open(dir.join("shim.log"))?;
-    let mut command = Command::new(exe);
-    command.arg(ARGUMENT).arg(dir).env_clear().current_dir("/");
+    let mut command = match &sealed {
+        // The descriptor closes on exec, after the path was followed.
+        Ok(mount) => Command::new(format!("/proc/self/fd/{}", mount.as_raw_fd())),
+        Err(_) => Command::new(exe),
+    };
+    command.arg0(exe.file_name().unwrap_or(exe.as_os_str())).arg(ARGUMENT).arg(dir).env_clear().current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(messages);
-    Ok(command)
+    command.spawn()
+}
+
+fn seal(exe: &Path) -> io::Result<OwnedFd> {
+    let mount = clone_tree(exe, false)?;
+    sys::set_mount_attributes(mount.as_fd(), false, libc::MOUNT_ATTR_RDONLY, libc::MS_PRIVATE)?;
+    Ok(mount)
 }

@@ -69,6 +69,7 @@ pub(super) fn set_up(dir: &Path) -> Result<Server, String> {
     for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGPIPE] {
         sys::ignore_signal(signal);
     }
+    let _ = rustix::thread::set_name(c"podrig-shim");
     let _ = set_oom_score(OOM_SCORE);
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(|e| format!("subreaper: {e}"))?;
     let signals = sys::child_signals().map_err(|e| format!("signalfd: {e}"))?;

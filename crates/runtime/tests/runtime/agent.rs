@@ -11,6 +11,8 @@ use std::{
 
 use cri::{ContainerId, ContainerState, ExitReason, RuntimeEventKind, RuntimeService, SandboxState};
 
+use rustix::process::{Pid, Signal};
+
 use crate::{
     rig::{PATIENCE, Rig, shell, with_rig},
     tests,
@@ -22,6 +24,7 @@ tests![
     a_lost_shim_is_a_lost_sandbox,
     a_shim_that_died_unseen_is_found_out,
     a_half_made_sandbox_is_cleared_away,
+    the_shims_binary_cannot_be_changed_through_proc,
 ];
 
 /// An agent that starts containers with the scripts it is given, says so, and waits to be killed.
@@ -108,16 +111,29 @@ fn the_stop_timer_strikes_without_an_agent() {
     });
 }
 
-/// Kills the only shim of a rig.
-fn kill_shim(dir: &Path) {
+/// Returns the process id of the only shim of a rig.
+fn shim(dir: &Path) -> Pid {
     let needle = dir.join("state/sandboxes").to_str().unwrap().to_owned();
     let shim = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path()).find(|path| {
         let line = fs::read(path.join("cmdline")).unwrap_or_default();
         // Containers' first processes have another command line, or none.
         String::from_utf8_lossy(&line).contains(&needle)
     });
-    let pid: i32 = shim.unwrap().file_name().unwrap().to_str().unwrap().parse().unwrap();
-    rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::KILL).unwrap();
+    Pid::from_raw(shim.unwrap().file_name().unwrap().to_str().unwrap().parse().unwrap()).unwrap()
+}
+
+fn kill_shim(dir: &Path) {
+    rustix::process::kill_process(shim(dir), Signal::KILL).unwrap();
+}
+
+fn the_shims_binary_cannot_be_changed_through_proc() {
+    with_rig(|rig| async move {
+        rig.sandbox().await;
+        let exe = format!("/proc/{}/exe", shim(&rig.dir));
+        let permissions = fs::metadata(&exe).unwrap().permissions();
+        let error = fs::set_permissions(&exe, permissions).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+    });
 }
 
 fn a_lost_shim_is_a_lost_sandbox() {
@@ -176,14 +192,16 @@ fn a_shim_that_died_unseen_is_found_out() {
 
 fn a_half_made_sandbox_is_cleared_away() {
     with_rig(|rig| async move {
-        let sandbox = rig.sandbox().await;
-        rig.start(&sandbox, shell("exec sleep 1000")).await;
-        let record = rig.dir.join("state/sandboxes").join(&sandbox.0).join("sandbox.json");
+        let dir = rig.dir.clone();
+        drop(rig);
+        let (first, _) = agent(&dir, &["echo up; exec sleep 1000"]);
+        kill(first);
+        let sandboxes = dir.join("state/sandboxes");
+        let record = fs::read_dir(&sandboxes).unwrap().next().unwrap().unwrap().path().join("sandbox.json");
         let text = fs::read_to_string(&record).unwrap().replace("\"complete\":true", "\"complete\":false");
         fs::write(&record, text).unwrap();
-        let dir = rig.dir.clone();
         let rig = Rig::open(&dir).await;
         assert!(rig.runtime.list_sandboxes().await.unwrap().is_empty());
-        assert_eq!(fs::read_dir(dir.join("state/sandboxes")).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(&sandboxes).unwrap().count(), 0);
     });
 }
