@@ -5,6 +5,7 @@
 mod crash;
 mod formats;
 mod hostile;
+mod https;
 mod load;
 mod pull;
 mod support;
