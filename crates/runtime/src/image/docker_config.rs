@@ -145,6 +145,6 @@ mod tests {
             let Login::Unusable(reason) = login(registry) else { panic!("{registry}") };
             assert!(reason.contains(why), "{reason}");
         }
-        assert!(login_in(b"[]", "x").is_err());
+        assert!(login_in(b"{", "x").is_err());
     }
 }

@@ -251,6 +251,18 @@ async fn content_that_is_not_what_its_digest_says_is_refused() {
 }
 
 #[tokio::test]
+async fn layers_that_announce_more_than_is_allowed_are_not_even_downloaded() {
+    let (place, registry) = (place(), registry(Door::Open));
+    let layer = tar(&[file("f", "x")]);
+    let size = format!("\"size\":{}", gzip(&layer).len());
+    let huge = format!("\"size\":{}", u64::MAX);
+    registry.serve_manifest(&[layer], |manifest| manifest.replace(&size, &huge));
+    let error = fails(&place, &registry.name(":v1"), vec![]).await;
+    assert!(matches!(&error, Error::PullFailed { message, .. } if message.contains("are allowed")), "{error:?}");
+    assert!(registry.asked().iter().filter(|path| path.contains("/blobs/")).count() == 1, "only the configuration");
+}
+
+#[tokio::test]
 async fn documents_without_end_are_refused() {
     let (place, registry) = (place(), registry(Door::Open));
     registry.put("manifests/v1", &vec![b' '; 5 << 20]);

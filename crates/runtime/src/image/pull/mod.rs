@@ -210,6 +210,13 @@ async fn download(store: &Store, registry: Registry, resolved: Resolved) -> Resu
     let work = Arc::new(blocking(move || Work::begin(&begin)).await?);
     let budget = Arc::new(Budget::new(limits));
     let size = resolved.layers.iter().map(|layer| layer.size).fold(resolved.config.len() as u64, u64::saturating_add);
+    // Before the first byte is written: what is downloaded is on disk before it is unpacked and counted there.
+    if size > limits.unpacked_bytes {
+        return Err(PullError::Broken(format!(
+            "layers of {size} bytes, at most {} are allowed",
+            limits.unpacked_bytes
+        )));
+    }
     let layers: Vec<(Descriptor, Digest)> = resolved.layers.into_iter().zip(config.layers().iter().copied()).collect();
     let unpacking = Arc::new(Semaphore::new(PARALLEL_LAYERS as usize));
     let fetched = futures::stream::iter(layers)
