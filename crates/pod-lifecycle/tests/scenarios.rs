@@ -6,7 +6,9 @@ use testkit::engine::check_recorded;
 
 #[test]
 fn s4_54_fails_when_its_active_deadline_passes() {
-    check_recorded(include_str!("oracle/active-deadline-with-sidecar.txt"), expect![[r#"
+    check_recorded(
+        include_str!("oracle/active-deadline-with-sidecar.txt"),
+        expect![[r#"
            0.0 = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
            0.0 > prepare volumes
            0.0 > create sandbox 0
@@ -26,12 +28,15 @@ fn s4_54_fails_when_its_active_deadline_passes() {
            8.0 > remove sandbox
            8.0 > clean up
            8.0 # Failed
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn s3_31_waits_for_an_image_that_is_never_pulled() {
-    check_recorded(include_str!("oracle/app-image-missing.txt"), expect![[r#"
+    check_recorded(
+        include_str!("oracle/app-image-missing.txt"),
+        expect![[r#"
            0.0 = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
            0.0 > prepare volumes
            0.0 > create sandbox 0
@@ -43,12 +48,15 @@ fn s3_31_waits_for_an_image_that_is_never_pulled() {
            0.0 = app Waiting:ErrImageNeverPull rs #0
           10.0 ! app Warning ErrImageNeverPull: Container image "nowhere.invalid/none:1" is not present with pull policy of Never
           10.0 ! app Warning Failed: Error: ErrImageNeverPull
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn s5_06_a_program_that_cannot_be_executed_loops() {
-    check_recorded(include_str!("oracle/bad-command.txt"), expect![[r#"
+    check_recorded(
+        include_str!("oracle/bad-command.txt"),
+        expect![[r#"
            0.0 = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
            0.0 > prepare volumes
            0.0 > create sandbox 0
@@ -68,12 +76,15 @@ fn s5_06_a_program_that_cannot_be_executed_loops() {
           10.0 = app Waiting:RunContainerError rs #2 last=StartError(128)
           10.0 ! app Warning BackOff: Back-off restarting failed container app in pod pod_default(uid-1)
           10.0 = app Waiting:CrashLoopBackOff rs #2 last=StartError(128)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn s4_25_deleted_during_init_stops_both_at_once() {
-    check_recorded(include_str!("oracle/delete-during-init.txt"), expect![[r#"
+    check_recorded(
+        include_str!("oracle/delete-during-init.txt"),
+        expect![[r#"
            0.0 = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; i1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
            0.0 > prepare volumes
            0.0 > create sandbox 0
@@ -91,12 +102,15 @@ fn s4_25_deleted_during_init_stops_both_at_once() {
            5.0 > remove sandbox
            5.0 > clean up
            5.0 # Failed
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn s4_23_a_main_that_ignores_term_uses_up_the_grace() {
-    check_recorded(include_str!("oracle/delete-main-ignores-term.txt"), expect![[r#"
+    check_recorded(
+        include_str!("oracle/delete-main-ignores-term.txt"),
+        expect![[r#"
            0.0 = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; s2 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
            0.0 > prepare volumes
            0.0 > create sandbox 0
@@ -118,12 +132,15 @@ fn s4_23_a_main_that_ignores_term_uses_up_the_grace() {
           14.0 > remove sandbox
           14.0 > clean up
           14.0 # Failed
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn s4_21_pre_stop_hooks_run_at_once() {
-    check_recorded(include_str!("oracle/delete-prestop-all-at-once.txt"), expect![[r#"
+    check_recorded(
+        include_str!("oracle/delete-prestop-all-at-once.txt"),
+        expect![[r#"
            0.0 = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; s2 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
            0.0 > prepare volumes
            0.0 > create sandbox 0
@@ -148,12 +165,15 @@ fn s4_21_pre_stop_hooks_run_at_once() {
            9.0 > remove sandbox
            9.0 > clean up
            9.0 # Succeeded
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn s4_22_a_sidecar_that_ignores_term_uses_up_the_grace() {
-    check_recorded(include_str!("oracle/delete-sidecar-ignores-term.txt"), expect![[r#"
+    check_recorded(
+        include_str!("oracle/delete-sidecar-ignores-term.txt"),
+        expect![[r#"
            0.0 = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; s2 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
            0.0 > prepare volumes
            0.0 > create sandbox 0
@@ -175,12 +195,15 @@ fn s4_22_a_sidecar_that_ignores_term_uses_up_the_grace() {
           14.0 > remove sandbox
           14.0 > clean up
           14.0 # Succeeded
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn s4_52_force_deletion_leaves_two_seconds() {
-    check_recorded(include_str!("oracle/force-delete.txt"), expect![[r#"
+    check_recorded(
+        include_str!("oracle/force-delete.txt"),
+        expect![[r#"
            0.0 = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
            0.0 > prepare volumes
            0.0 > create sandbox 0
@@ -198,12 +221,15 @@ fn s4_52_force_deletion_leaves_two_seconds() {
            8.0 > remove sandbox
            8.0 > clean up
            8.0 # Failed
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn s5_43_a_failing_init_is_retried_beside_its_sidecar() {
-    check_recorded(include_str!("oracle/init-after-sidecar-fails-always.txt"), expect![[r#"
+    check_recorded(
+        include_str!("oracle/init-after-sidecar-fails-always.txt"),
+        expect![[r#"
            0.0 = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; i1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
            0.0 > prepare volumes
            0.0 > create sandbox 0
@@ -228,12 +254,15 @@ fn s5_43_a_failing_init_is_retried_beside_its_sidecar() {
           34.0 = i1 Error(2) rs #3 last=Error(2)
           34.0 ! i1 Warning BackOff: Back-off restarting failed container i1 in pod pod_default(uid-1)
           34.0 = i1 Waiting:CrashLoopBackOff rs #3 last=Error(2)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn s3_04_a_failing_init_ends_a_never_pod() {
-    check_recorded(include_str!("oracle/init-after-sidecar-fails-never.txt"), expect![[r#"
+    check_recorded(
+        include_str!("oracle/init-after-sidecar-fails-never.txt"),
+        expect![[r#"
            0.0 = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; i1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
            0.0 > prepare volumes
            0.0 > create sandbox 0
@@ -250,12 +279,15 @@ fn s3_04_a_failing_init_ends_a_never_pod() {
            1.0 > remove sandbox
            1.0 > clean up
            1.0 # Failed
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn s5_41_a_pod_of_a_failing_job_fails() {
-    check_recorded(include_str!("oracle/job-backoff-never.txt"), expect![[r#"
+    check_recorded(
+        include_str!("oracle/job-backoff-never.txt"),
+        expect![[r#"
            0.0 = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
            0.0 > prepare volumes
            0.0 > create sandbox 0
@@ -272,12 +304,15 @@ fn s5_41_a_pod_of_a_failing_job_fails() {
            0.5 > remove sandbox
            0.5 > clean up
            0.5 # Failed
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn s4_66_a_classic_sidecar_keeps_its_pod_running() {
-    check_recorded(include_str!("oracle/job-classic-sidecar-hangs.txt"), expect![[r#"
+    check_recorded(
+        include_str!("oracle/job-classic-sidecar-hangs.txt"),
+        expect![[r#"
            0.0 = Pending; [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:ContainerCreating rs #0; s1 Waiting:ContainerCreating rs #0
            0.0 > prepare volumes
            0.0 > create sandbox 0
@@ -286,12 +321,15 @@ fn s4_66_a_classic_sidecar_keeps_its_pod_running() {
            0.0 > start s1
            0.0 = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0; s1 Running RS #0
            1.0 = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Completed(0) rs #0
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn s4_65_a_native_sidecar_ends_with_its_pod() {
-    check_recorded(include_str!("oracle/job-native-sidecar.txt"), expect![[r#"
+    check_recorded(
+        include_str!("oracle/job-native-sidecar.txt"),
+        expect![[r#"
            0.0 = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
            0.0 > prepare volumes
            0.0 > create sandbox 0
@@ -308,12 +346,15 @@ fn s4_65_a_native_sidecar_ends_with_its_pod() {
            1.0 > remove sandbox
            1.0 > clean up
            1.0 # Succeeded
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn s4_65_a_pod_of_an_indexed_job_ends_with_its_main() {
-    check_recorded(include_str!("oracle/job-indexed-with-sidecar.txt"), expect![[r#"
+    check_recorded(
+        include_str!("oracle/job-indexed-with-sidecar.txt"),
+        expect![[r#"
            0.0 = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
            0.0 > prepare volumes
            0.0 > create sandbox 0
@@ -330,12 +371,15 @@ fn s4_65_a_pod_of_an_indexed_job_ends_with_its_main() {
            1.0 > remove sandbox
            1.0 > clean up
            1.0 # Succeeded
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn s3_02_a_sidecar_restarts_in_an_on_failure_pod() {
-    check_recorded(include_str!("oracle/job-onfailure-sidecar-restarts-count.txt"), expect![[r#"
+    check_recorded(
+        include_str!("oracle/job-onfailure-sidecar-restarts-count.txt"),
+        expect![[r#"
            0.0 = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
            0.0 > prepare volumes
            0.0 > create sandbox 0
@@ -361,12 +405,15 @@ fn s3_02_a_sidecar_restarts_in_an_on_failure_pod() {
           12.7 > remove sandbox
           12.7 > clean up
           12.7 # Succeeded
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn s4_20_natural_end_stops_sidecars_in_reverse() {
-    check_recorded(include_str!("oracle/natural-end-stops-sidecars-in-reverse.txt"), expect![[r#"
+    check_recorded(
+        include_str!("oracle/natural-end-stops-sidecars-in-reverse.txt"),
+        expect![[r#"
            0.0 = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; s2 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
            0.0 > prepare volumes
            0.0 > create sandbox 0
@@ -388,12 +435,15 @@ fn s4_20_natural_end_stops_sidecars_in_reverse() {
            5.0 > remove sandbox
            5.0 > clean up
            5.0 # Succeeded
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn s4_40_a_main_out_of_memory_fails_the_pod() {
-    check_recorded(include_str!("oracle/oom-killed.txt"), expect![[r#"
+    check_recorded(
+        include_str!("oracle/oom-killed.txt"),
+        expect![[r#"
            0.0 = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
            0.0 > prepare volumes
            0.0 > create sandbox 0
@@ -410,12 +460,15 @@ fn s4_40_a_main_out_of_memory_fails_the_pod() {
            2.0 > remove sandbox
            2.0 > clean up
            2.0 # Failed
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn s2_03_init_entries_start_in_order_and_mains_one_by_one() {
-    check_recorded(include_str!("oracle/order-mixed.txt"), expect![[r#"
+    check_recorded(
+        include_str!("oracle/order-mixed.txt"),
+        expect![[r#"
            0.0 = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; i1 Waiting:PodInitializing rs #0; s1 Waiting:PodInitializing rs #0; i2 Waiting:PodInitializing rs #0; s2 Waiting:PodInitializing rs #0; m1 Waiting:PodInitializing rs #0; m2 Waiting:PodInitializing rs #0
            0.0 > prepare volumes
            0.0 > create sandbox 0
@@ -450,24 +503,30 @@ fn s2_03_init_entries_start_in_order_and_mains_one_by_one() {
           15.0 > remove sandbox
           15.0 > clean up
           15.0 # Succeeded
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn s2_04_a_server_as_plain_init_blocks_for_ever() {
-    check_recorded(include_str!("oracle/plain-init-server-blocks.txt"), expect![[r#"
+    check_recorded(
+        include_str!("oracle/plain-init-server-blocks.txt"),
+        expect![[r#"
            0.0 = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
            0.0 > prepare volumes
            0.0 > create sandbox 0
            0.0 = [Sandbox=True Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]
            0.0 > start s1
            0.0 = s1 Running rS #0
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn s7_03_a_failing_post_start_hook_loops() {
-    check_recorded(include_str!("oracle/poststart-fails.txt"), expect![[r#"
+    check_recorded(
+        include_str!("oracle/poststart-fails.txt"),
+        expect![[r#"
            0.0 = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
            0.0 > prepare volumes
            0.0 > create sandbox 0
@@ -496,12 +555,15 @@ fn s7_03_a_failing_post_start_hook_loops() {
           10.0 = app Waiting:PostStartHookError rs #2 last=Completed(0)
           10.0 ! app Warning BackOff: Back-off restarting failed container app in pod pod_default(uid-1)
           10.0 = app Waiting:CrashLoopBackOff rs #2 last=Completed(0)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn s3_02_a_sidecar_restarts_in_a_never_pod() {
-    check_recorded(include_str!("oracle/sidecar-crashes-in-never-pod.txt"), expect![[r#"
+    check_recorded(
+        include_str!("oracle/sidecar-crashes-in-never-pod.txt"),
+        expect![[r#"
            0.0 = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
            0.0 > prepare volumes
            0.0 > create sandbox 0
@@ -526,12 +588,15 @@ fn s3_02_a_sidecar_restarts_in_a_never_pod() {
           38.0 = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Error(1) rs #3 last=Error(1)
           38.0 ! s1 Warning BackOff: Back-off restarting failed container s1 in pod pod_default(uid-1)
           38.0 = s1 Waiting:CrashLoopBackOff rs #3 last=Error(1)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn s3_24_a_sidecar_that_exits_zero_restarts_until_the_main_is_done() {
-    check_recorded(include_str!("oracle/sidecar-exits-zero-restarts.txt"), expect![[r#"
+    check_recorded(
+        include_str!("oracle/sidecar-exits-zero-restarts.txt"),
+        expect![[r#"
            0.0 = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
            0.0 > prepare volumes
            0.0 > create sandbox 0
@@ -554,12 +619,15 @@ fn s3_24_a_sidecar_that_exits_zero_restarts_until_the_main_is_done() {
           30.0 > remove sandbox
           30.0 > clean up
           30.0 # Succeeded
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn s2_13_a_sidecar_without_image_holds_a_never_pod() {
-    check_recorded(include_str!("oracle/sidecar-image-missing-never.txt"), expect![[r#"
+    check_recorded(
+        include_str!("oracle/sidecar-image-missing-never.txt"),
+        expect![[r#"
            0.0 = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
            0.0 > prepare volumes
            0.0 > create sandbox 0
@@ -571,12 +639,15 @@ fn s2_13_a_sidecar_without_image_holds_a_never_pod() {
           10.0 ! s1 Warning Failed: Error: ErrImageNeverPull
           20.0 ! s1 Warning ErrImageNeverPull: Container image "nowhere.invalid/none:1" is not present with pull policy of Never
           20.0 ! s1 Warning Failed: Error: ErrImageNeverPull
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn s3_30_liveness_restarts_back_off_from_the_third() {
-    check_recorded(include_str!("oracle/sidecar-liveness-restarts.txt"), expect![[r#"
+    check_recorded(
+        include_str!("oracle/sidecar-liveness-restarts.txt"),
+        expect![[r#"
            0.0 = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
            0.0 > prepare volumes
            0.0 > create sandbox 0
@@ -622,12 +693,15 @@ fn s3_30_liveness_restarts_back_off_from_the_third() {
           55.0 ! s1 Warning BackOff: Back-off restarting failed container s1 in pod pod_default(uid-1)
           55.0 = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Completed(0) rs #4 last=Completed(0)
           55.0 ! s1 Warning BackOff: Back-off restarting failed container s1 in pod pod_default(uid-1)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn s5_37_a_sidecar_that_is_not_ready_makes_the_pod_not_ready() {
-    check_recorded(include_str!("oracle/sidecar-readiness-gates-pod-ready.txt"), expect![[r#"
+    check_recorded(
+        include_str!("oracle/sidecar-readiness-gates-pod-ready.txt"),
+        expect![[r#"
            0.0 = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
            0.0 > prepare volumes
            0.0 > create sandbox 0
@@ -644,12 +718,15 @@ fn s5_37_a_sidecar_that_is_not_ready_makes_the_pod_not_ready() {
            4.0 ! s1 Warning Unhealthy: Readiness probe failed:
            5.0 ! s1 Warning Unhealthy: Readiness probe failed:
            6.0 = [Sandbox=True Initialized=True Ready=True Containers=True]; s1 Running RS #0
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn s2_19_a_sidecar_that_never_starts_up_holds_a_never_pod() {
-    check_recorded(include_str!("oracle/sidecar-startup-probe-fails-in-never-pod.txt"), expect![[r#"
+    check_recorded(
+        include_str!("oracle/sidecar-startup-probe-fails-in-never-pod.txt"),
+        expect![[r#"
            0.0 = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
            0.0 > prepare volumes
            0.0 > create sandbox 0
@@ -698,12 +775,15 @@ fn s2_19_a_sidecar_that_never_starts_up_holds_a_never_pod() {
           45.0 ! s1 Warning BackOff: Back-off restarting failed container s1 in pod pod_default(uid-1)
           45.0 = s1 Completed(0) rs #4 last=Completed(0)
           45.0 ! s1 Warning BackOff: Back-off restarting failed container s1 in pod pod_default(uid-1)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn s5_09_the_termination_message_is_passed_on() {
-    check_recorded(include_str!("oracle/termination-message-fallback.txt"), expect![[r#"
+    check_recorded(
+        include_str!("oracle/termination-message-fallback.txt"),
+        expect![[r#"
            0.0 = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
            0.0 > prepare volumes
            0.0 > create sandbox 0
@@ -720,5 +800,6 @@ fn s5_09_the_termination_message_is_passed_on() {
            0.5 > remove sandbox
            0.5 > clean up
            0.5 # Failed
-    "#]]);
+    "#]],
+    );
 }

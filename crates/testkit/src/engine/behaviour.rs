@@ -9,6 +9,8 @@ pub struct Behaviour {
     pub run_for: Option<Duration>,
     /// Exit code when it ends by itself.
     pub exit_code: i32,
+    /// So many instances end with 1 before the exit code above applies.
+    pub fails_first: u32,
     /// Reason that the runtime gives for that end, if not `Completed` or `Error`.
     pub exit_reason: Option<String>,
     /// Termination message.
@@ -38,6 +40,7 @@ impl Default for Behaviour {
         Self {
             run_for: None,
             exit_code: 0,
+            fails_first: 0,
             exit_reason: None,
             message: String::new(),
             on_term: OnTerm::Exit { after: Duration::ZERO, code: 0 },

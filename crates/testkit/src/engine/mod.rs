@@ -4,11 +4,13 @@
 //! compares the transcript of everything the machine says.
 
 mod behaviour;
+mod log;
 mod script;
 mod transcript;
 mod world;
 
 pub use behaviour::{Behaviour, Hook, ImageBehaviour, OnTerm, ProbeRule};
+pub use log::Log;
 pub use script::{Action, Script, ScriptError, check, check_recorded, pod_from_yaml, transcript};
 pub use transcript::Transcript;
-pub use world::{Said, World, WorldOptions};
+pub use world::{Fact, Said, World, WorldOptions};

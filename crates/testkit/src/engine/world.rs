@@ -14,7 +14,7 @@ use pod_lifecycle::{
     RuntimeView, SandboxView, Timestamp, Violation,
 };
 
-use super::{Behaviour, Hook, ImageBehaviour, OnTerm};
+use super::{Behaviour, Hook, ImageBehaviour, Log, OnTerm};
 
 /// What the world is like.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +34,42 @@ pub struct Said {
     pub output: Output,
 }
 
+/// Something that has really happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// A process was started.
+    Started {
+        /// Which container.
+        container: ContainerIdx,
+        /// Which instance.
+        id: String,
+        /// Where.
+        sandbox: String,
+    },
+    /// It ended.
+    Exited {
+        /// Which container.
+        container: ContainerIdx,
+        /// Which instance.
+        id: String,
+        /// Where.
+        sandbox: String,
+        /// How.
+        code: i32,
+        /// Why.
+        reason: String,
+    },
+    /// A probe's run was answered well.
+    Passed {
+        /// Which container.
+        container: ContainerIdx,
+        /// Which instance.
+        id: String,
+        /// Which probe.
+        probe: ProbeKind,
+    },
+}
+
 /// A pod's machine in a world that does what it is told.
 #[derive(Debug)]
 pub struct World {
@@ -50,7 +86,9 @@ pub struct World {
     open: BTreeMap<EffectId, Effect>,
     stored: PodStatus,
     said: Vec<Said>,
-    inputs: Vec<(Now, Input)>,
+    life_began: usize,
+    log: Log,
+    facts: Vec<Fact>,
     finished: Option<Outcome>,
     volumes_fail_until: Duration,
     sandbox_fails_until: Duration,
@@ -83,6 +121,8 @@ impl World {
     /// Begins with a new pod.
     pub fn new(plan: PodPlan, behaviours: BTreeMap<String, Behaviour>, options: WorldOptions) -> Self {
         let machine = PodMachine::new(plan.clone(), at(Duration::ZERO, 0), options.seed);
+        let begun = at(Duration::ZERO, 0);
+        let log = Log { plan: plan.clone(), seed: options.seed, begun, from: None, inputs: Vec::new() };
         let mut world = Self {
             machine,
             plan,
@@ -95,7 +135,9 @@ impl World {
             open: BTreeMap::new(),
             stored: PodStatus::default(),
             said: Vec::new(),
-            inputs: Vec::new(),
+            life_began: 0,
+            log,
+            facts: Vec::new(),
             finished: None,
             volumes_fail_until: Duration::ZERO,
             sandbox_fails_until: Duration::ZERO,
@@ -122,9 +164,19 @@ impl World {
         &self.said
     }
 
-    /// Returns all inputs of the present life of the agent, for replay.
-    pub fn inputs(&self) -> &[(Now, Input)] {
-        &self.inputs
+    /// Returns what the present life of the agent was told, for replay.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Returns what really happened, whoever knows of it.
+    pub fn facts(&self) -> &[Fact] {
+        &self.facts
+    }
+
+    /// Returns what was said since the agent was started last.
+    pub fn said_in_this_life(&self) -> impl Iterator<Item = &Said> {
+        self.said[self.life_began..].iter()
     }
 
     /// Returns the status that was stored last.
@@ -202,12 +254,8 @@ impl World {
         if self.finished.is_some() {
             return None;
         }
-        match self.machine.poll() {
-            Output::Wait(deadline) => {
-                deadline.map(|deadline| deadline.at.0.saturating_sub(Duration::from_secs(self.lives)))
-            }
-            output => unreachable!("not drained: {output:?}"),
-        }
+        let Output::Wait(deadline) = self.machine.poll() else { unreachable!("every input is followed by a drain") };
+        deadline.map(|deadline| deadline.at.0.saturating_sub(Duration::from_secs(self.lives)))
     }
 
     /// Asks the pod to end.
@@ -229,6 +277,21 @@ impl World {
         }
     }
 
+    /// Lets hooks that hang end well in a moment.
+    pub fn end_hooks(&mut self) {
+        let hooks = self.open.iter().filter(|(_, effect)| matches!(effect, Effect::RunHook { .. }));
+        for id in hooks.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.later(Duration::from_millis(1), Event::Answer(id, EffectResult::Hook(HookOutcome::Succeeded)));
+        }
+    }
+
+    /// Ends a container's process in a moment, after what is going on now.
+    pub fn exit_later(&mut self, name: &str, code: i32) {
+        if let Some(id) = self.running(name) {
+            self.later(Duration::from_millis(1), Event::Exit { id, code, reason: None });
+        }
+    }
+
     /// Returns the id of the running instance of a container.
     pub fn running(&self, name: &str) -> Option<String> {
         let idx = self.plan.find(name)?;
@@ -247,19 +310,24 @@ impl World {
 
     /// The agent dies and comes back. What it was about to do and had not done yet is not done.
     pub fn restart_agent(&mut self) {
+        if self.finished.is_some() {
+            return; // it would find nothing of the pod
+        }
         self.open.clear();
         self.queue.retain(|_, event| matches!(event, Event::Exit { .. }));
         for process in self.containers.values_mut() {
             process.stops.clear();
         }
         self.lives += 1;
-        self.inputs.clear();
+        self.life_began = self.said.len();
         let view = RuntimeView {
             sandboxes: self.sandboxes.clone(),
             containers: self.containers.values().map(|process| process.view.clone()).collect(),
         };
-        self.machine =
-            PodMachine::restore(self.plan.clone(), &self.stored, view, self.clock(), self.options.seed ^ self.lives);
+        let (plan, now, seed) = (self.plan.clone(), self.clock(), self.options.seed ^ self.lives);
+        let from = Some((self.stored.clone(), view.clone()));
+        self.log = Log { plan: plan.clone(), seed, begun: now, from, inputs: Vec::new() };
+        self.machine = PodMachine::restore(plan, &self.stored, view, now, seed);
         self.drain();
     }
 
@@ -272,7 +340,7 @@ impl World {
             return;
         }
         let now = self.clock();
-        self.inputs.push((now, input.clone()));
+        self.log.inputs.push((now, input.clone()));
         self.machine.handle(now, input);
         self.drain();
     }
@@ -453,8 +521,10 @@ impl World {
         }
         process.view.state = ContainerViewState::Running { started_at: wall };
         let view = process.view.clone();
+        self.facts.push(Fact::Started { container, id: id.to_owned(), sandbox: view.sandbox.clone() });
         if let Some(time) = behaviour.run_for {
-            let exit = Event::Exit { id: id.to_owned(), code: behaviour.exit_code, reason: behaviour.exit_reason };
+            let code = if view.attempt < behaviour.fails_first { 1 } else { behaviour.exit_code };
+            let exit = Event::Exit { id: id.to_owned(), code, reason: behaviour.exit_reason };
             self.later(time, exit);
         }
         self.answer(effect, EffectResult::Started(Ok(view)));
@@ -493,6 +563,9 @@ impl World {
             }
             Some(_) | None => ProbeOutcome::Error { message: "container does not run".to_owned() },
         };
+        if matches!(outcome, ProbeOutcome::Success { .. }) {
+            self.facts.push(Fact::Passed { container, id: id.to_owned(), probe: kind });
+        }
         self.answer(effect, EffectResult::Probe(outcome));
     }
 
@@ -527,6 +600,8 @@ impl World {
         process.view.state = exited(Some(started_at), wall, code, &reason, &message);
         let view = process.view.clone();
         let stops = mem::take(&mut process.stops);
+        let (container, sandbox) = (view.container, view.sandbox.clone());
+        self.facts.push(Fact::Exited { container, id: id.to_owned(), sandbox, code, reason });
         self.tell(Input::Container(view));
         for effect in stops {
             self.answer(effect, EffectResult::Stopped(Ok(())));
