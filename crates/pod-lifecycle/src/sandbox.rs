@@ -116,6 +116,7 @@ impl PodMachine {
     /// Whatever was in the sandbox is dead now. An exit that nobody has seen is lost (contract S3-59).
     pub(crate) fn sandbox_stopped(&mut self) {
         let Some(Active::StopSandbox(id)) = self.job.take() else { return };
+        self.dirty = true;
         if let SandboxState::Ready(view) | SandboxState::Lost { view, .. } = &self.sandbox.state
             && view.id == id
         {

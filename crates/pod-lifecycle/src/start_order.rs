@@ -60,25 +60,13 @@ impl PodMachine {
         Job::Start { container, last_exit: dead.and_then(|instance| instance.finished) }
     }
 
-    /// There is no usable sandbox (contract S3-50 to S3-53).
+    /// There is no usable sandbox (contract S3-50 to S3-53). What ran in a lost one has ended with it.
     fn sandbox_actions(&mut self) -> Vec<Job> {
-        let mut jobs = self.kill_pod_if_running();
-        let lost = match &self.sandbox.state {
-            SandboxState::Lost { view, stopped } => Some((view.id.clone(), *stopped)),
-            SandboxState::None | SandboxState::Ready(_) => None,
-        };
-        if let Some((id, false)) = &lost {
-            jobs.push(Job::StopSandbox(id.clone()));
+        let mut jobs = self.stop_lost_sandbox();
+        if self.gets_no_other_sandbox() {
+            return jobs;
         }
-        let existed = self.containers.iter().any(|c| c.current.is_some() || c.next_attempt > 0);
-        if self.plan.restart_policy == RestartPolicy::Never && self.sandbox.next_attempt != 0 && existed {
-            return jobs; // S3-52 a
-        }
-        let mains: Vec<_> = self.plan.main_indices().filter(|&idx| !self.has_succeeded_for_good(idx)).collect();
-        if mains.is_empty() && self.any_main_created() {
-            return jobs; // S3-52 b
-        }
-        if lost.is_some() {
+        if self.sandbox.newest().is_some() {
             let message = "Pod sandbox changed, it will be killed and re-created.";
             self.event(None, EventType::Normal, "SandboxChanged", message);
         }
@@ -86,9 +74,29 @@ impl PodMachine {
         // S3-53: with init entries the pod starts from the first of them, mains are looked at later.
         match self.plan.init_indices().next() {
             Some(first) => jobs.push(self.start_job(first)),
-            None => jobs.extend(mains.into_iter().map(|idx| self.start_job(idx))),
+            None => {
+                let mains = self.plan.main_indices().filter(|&idx| !self.has_succeeded_for_good(idx));
+                jobs.extend(mains.map(|idx| self.start_job(idx)));
+            }
         }
         jobs
+    }
+
+    pub(crate) fn stop_lost_sandbox(&self) -> Vec<Job> {
+        match &self.sandbox.state {
+            SandboxState::Lost { view, stopped: false } => vec![Job::StopSandbox(view.id.clone())],
+            SandboxState::Lost { stopped: true, .. } | SandboxState::None | SandboxState::Ready(_) => Vec::new(),
+        }
+    }
+
+    /// Returns whether the pod has had its last sandbox (contract S3-52): under policy Never once anything
+    /// was started, otherwise when its mains are done.
+    pub(crate) fn gets_no_other_sandbox(&self) -> bool {
+        let existed = self.containers.iter().any(|c| c.current.is_some() || c.next_attempt > 0);
+        if self.plan.restart_policy == RestartPolicy::Never && self.sandbox.next_attempt != 0 && existed {
+            return true;
+        }
+        self.any_main_created() && self.plan.main_indices().all(|idx| self.has_succeeded_for_good(idx))
     }
 
     fn has_succeeded_for_good(&self, idx: ContainerIdx) -> bool {

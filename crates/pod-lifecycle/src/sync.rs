@@ -126,6 +126,12 @@ impl PodMachine {
         }
         self.publish();
         self.agenda = self.actions().into();
+        if self.agenda.is_empty() && self.sandbox.newest().is_some_and(|_| self.sandbox.ready().is_none()) {
+            // S3-52: the pod is killed. Kubernetes leaves one that has containers that never ran as it is, for
+            // ever; there is nothing to be gained from that.
+            self.terminate();
+            return true;
+        }
         self.acted = !self.agenda.is_empty();
         self.acted
     }
@@ -181,8 +187,14 @@ impl PodMachine {
         }
         if self.anything_running() {
             self.publish();
-            self.agenda.push_back(Job::KillPod);
+            self.agenda = self.kill_actions().into();
         }
+    }
+
+    /// What ends all that runs.
+    fn kill_actions(&self) -> Vec<Job> {
+        let jobs = self.stop_lost_sandbox();
+        if jobs.is_empty() { vec![Job::KillPod] } else { jobs }
     }
 
     fn try_to_end(&mut self) -> bool {
@@ -194,7 +206,7 @@ impl PodMachine {
         if !std::mem::take(&mut self.dirty) || self.retry_at.is_some() {
             return false;
         }
-        self.agenda.push_back(Job::KillPod);
+        self.agenda = self.kill_actions().into();
         true
     }
 

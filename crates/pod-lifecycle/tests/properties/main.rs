@@ -22,6 +22,8 @@ use testkit::engine::World;
 const SCHEDULES: u32 = 10_000;
 /// Longer than any wait that a machine may have: back-off of five minutes, grace, deadline.
 const QUIET: Duration = Duration::from_secs(4 * 3600);
+/// By then the pods of the restart test have come to their end, if they have one.
+const HORIZON: Duration = Duration::from_secs(1200);
 
 fn runner(share: u32) -> TestRunner {
     #[expect(clippy::disallowed_methods, reason = "the test's size, not the machine's business")]
@@ -93,7 +95,7 @@ fn s3_55_an_agent_restart_changes_no_outcome() {
                 let mut guard = Guard::new(&world);
                 schedule
                     .play(&mut world, &mut guard)
-                    .and_then(|()| guard.run_until(&mut world, QUIET))
+                    .and_then(|()| guard.run_until(&mut world, HORIZON))
                     .map_err(|problem| format!("{problem}\n{}", testkit::engine::Transcript::of(&world, true)))?;
                 let text = testkit::engine::Transcript::of(&world, true);
                 Ok((schedule::remainder(&world), text))

@@ -10,7 +10,7 @@ pub struct Behaviour {
     /// Exit code when it ends by itself.
     pub exit_code: i32,
     /// So many instances end with 1 before the exit code above applies.
-    pub fails_first: u32,
+    pub fails_first: usize,
     /// Reason that the runtime gives for that end, if not `Completed` or `Error`.
     pub exit_reason: Option<String>,
     /// Termination message.

@@ -521,9 +521,12 @@ impl World {
         }
         process.view.state = ContainerViewState::Running { started_at: wall };
         let view = process.view.clone();
+        let before = self.facts.iter();
+        let before =
+            before.filter(|fact| matches!(fact, Fact::Started { container: of, .. } if *of == container)).count();
         self.facts.push(Fact::Started { container, id: id.to_owned(), sandbox: view.sandbox.clone() });
         if let Some(time) = behaviour.run_for {
-            let code = if view.attempt < behaviour.fails_first { 1 } else { behaviour.exit_code };
+            let code = if before < behaviour.fails_first { 1 } else { behaviour.exit_code };
             let exit = Event::Exit { id: id.to_owned(), code, reason: behaviour.exit_reason };
             self.later(time, exit);
         }
