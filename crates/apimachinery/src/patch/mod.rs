@@ -2,8 +2,10 @@
 
 mod json;
 mod merge;
+mod strategic;
 
 pub use self::{
     json::{JsonPatchError, json},
     merge::merge,
+    strategic::{StrategicPatchError, strategic},
 };

@@ -63,7 +63,7 @@ pub const NAME_ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 ///
 /// ```
 /// let suffix = apimachinery::prepare::name_suffix([0, 1, 2, 3, 255]);
-/// assert_eq!(suffix, "bcdfn");
+/// assert_eq!(suffix, "bcdfq");
 /// ```
 pub fn name_suffix(random: [u8; 5]) -> String {
     random.iter().map(|b| char::from(NAME_ALPHABET[usize::from(*b) % NAME_ALPHABET.len()])).collect()
