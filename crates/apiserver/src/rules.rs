@@ -1,10 +1,12 @@
 //! The rules of the kinds, as [`apimachinery`] has them, in the shape that the registry calls.
 
 use apimachinery::decode::{self, FieldValidation, Json};
+use apimachinery::field::FieldErrors;
 use apimachinery::patch::{self, JsonPatchError};
 use apimachinery::prepare::{self, CreateContext, Subresource, UpdateContext};
 use apimachinery::scheme::{self, ResourceType};
 use apimachinery::status::{ApiError, Cause};
+use apimachinery::validate;
 use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
@@ -62,18 +64,26 @@ pub(crate) fn prepare_update(
 }
 
 /// Checks an object that is being created.
-pub(crate) fn validate_create(_kind: &ResourceType, _object: &Value) -> Result<(), ApiError> {
-    Ok(())
+pub(crate) fn validate_create(kind: &ResourceType, object: &Value) -> Result<(), ApiError> {
+    refuse(kind, object, &validate::create(kind, object))
 }
 
 /// Checks an update.
 pub(crate) fn validate_update(
-    _kind: &ResourceType,
-    _new: &Value,
-    _old: &Value,
-    _part: Subresource,
+    kind: &ResourceType,
+    new: &Value,
+    old: &Value,
+    part: Subresource,
 ) -> Result<(), ApiError> {
-    Ok(())
+    let errors = match part {
+        Subresource::Status => validate::status_update(kind, old, new),
+        Subresource::None | Subresource::EphemeralContainers | Subresource::Resize => validate::update(kind, old, new),
+    };
+    refuse(kind, new, &errors)
+}
+
+fn refuse(kind: &ResourceType, object: &Value, errors: &FieldErrors) -> Result<(), ApiError> {
+    if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(kind, meta::name(object), errors)) }
 }
 
 /// Applies a patch to an object.
@@ -85,8 +95,7 @@ pub(crate) fn apply_patch(kind: &ResourceType, target: &mut Value, patch: &Patch
             Ok(())
         }
         Patch::Strategic(fields) => {
-            patch::merge(target, fields);
-            Ok(())
+            patch::strategic(kind, target, fields).map_err(|error| ApiError::bad_request(error.to_string()))
         }
     }
 }

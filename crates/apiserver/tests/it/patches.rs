@@ -31,10 +31,11 @@ async fn the_three_patches_change_what_they_say() {
         )
         .await;
     assert_eq!((code, &patched["spec"]["containers"][0]["image"]), (200, &json!("other:1")));
-    let strategic = Patch::Strategic(json!({"spec": {"containers": [{"name": "app", "image": "third:1"}]}}));
-    let patched = pods.patch("a", &PatchParams::default(), &strategic).await.expect("strategic");
-    let containers = patched.spec.expect("spec").containers;
-    assert_eq!((containers.len(), containers[0].image.as_deref()), (1, Some("third:1")));
+    let status = |kind: &str| Patch::Strategic(json!({"status": {"conditions": [{"type": kind, "status": "True"}]}}));
+    pods.patch_status("a", &PatchParams::default(), &status("Ready")).await.expect("strategic");
+    let patched = pods.patch_status("a", &PatchParams::default(), &status("Initialized")).await.expect("strategic");
+    let conditions = patched.status.expect("status").conditions.expect("conditions");
+    assert_eq!(conditions.len(), 2, "conditions are merged by type");
 }
 
 #[tokio::test]
@@ -64,6 +65,7 @@ async fn patches_that_cannot_be_applied_or_read_are_refused() {
             "Precondition failed: UID in precondition: 1",
         ),
         ("application/merge-patch+json", r#"{"spec":{"containers":5}}"#, 400, ""),
+        ("application/strategic-merge-patch+json", r#"{"$patch":"eat"}"#, 400, "unknown patch type"),
         ("application/apply-patch+yaml", "a: b", 415, "accepted media types include"),
         ("text/plain", "a", 415, "accepted media types include"),
     ] {
