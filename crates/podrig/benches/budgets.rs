@@ -3,6 +3,8 @@
 //!
 //! All contestants take turns, so that whatever else the machine does hits each of them alike.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark fails by panicking and reports by printing")]
+
 use std::{
     fs,
     io::{BufRead as _, BufReader},
@@ -65,17 +67,9 @@ fn main() {
 }
 
 async fn open(dirs: &Dirs, instance: &Instance) -> Runtime {
-    Runtime::open(runtime::Options {
-        instance: instance.id.clone(),
-        state_dir: instance.data.clone(),
-        run_dir: instance.run.clone(),
-        machine_run_dir: dirs.run.clone(),
-        cgroup_parent: format!("podrig/{}", instance.id),
-        shim_exe: PathBuf::from(PODRIG),
-        images: Store::open(&dirs.images()).unwrap(),
-    })
-    .await
-    .unwrap()
+    let defaults = runtime::Options::new(&instance.id, &instance.data, &instance.run);
+    let options = runtime::Options { shim_exe: PathBuf::from(PODRIG), ..defaults };
+    Runtime::open(options, Store::open(&dirs.images()).unwrap()).await.unwrap()
 }
 
 /// Makes a bundle with the same root file system and program.
@@ -122,10 +116,11 @@ async fn with_sandbox(runtime: &Runtime, round: usize) -> Duration {
 }
 
 async fn run_container(runtime: &Runtime, sandbox: &cri::SandboxId) {
+    let image = &runtime.images().status(IMAGE).unwrap().unwrap().id;
     let mut events = runtime.events();
     let config = ContainerConfig {
         name: "bench".into(),
-        image: IMAGE.into(),
+        image: image.to_owned(),
         image_name: IMAGE.into(),
         command: vec!["/bin/true".into()],
         log_path: "bench/0.log".into(),

@@ -24,7 +24,7 @@ impl Item {
 
     fn name(&self) -> &str {
         let metadata = &self.document.object["metadata"];
-        metadata["name"].as_str().or(metadata["generateName"].as_str()).unwrap_or_default()
+        metadata["name"].as_str().or_else(|| metadata["generateName"].as_str()).unwrap_or_default()
     }
 }
 
@@ -117,6 +117,7 @@ fn url(item: &Item, dry_run: bool) -> String {
     format!("{prefix}{namespace}/{plural}?fieldValidation=Strict&fieldManager=podrig-run{dry_run}")
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the client's errors are not ours to list")]
 fn refused(item: &Item, error: KubeError) -> CommandError {
     match error {
         KubeError::Api(status) => CommandError::usage(anyhow!("{}: {}", item.document.source, status.message)),

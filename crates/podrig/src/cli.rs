@@ -55,6 +55,7 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "all other kinds are bad usage, new ones too")]
 fn usage(error: &clap::Error) -> ExitCode {
     let failed = error.print().is_err();
     match error.kind() {

@@ -1,5 +1,7 @@
 //! Nothing outlives a run: neither after Ctrl-C, nor after `kill -9` and another start.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking and reports by printing")]
+
 mod common;
 
 use std::{

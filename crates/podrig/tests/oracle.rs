@@ -5,6 +5,8 @@
 //! and the lines that containers printed. Times do not count, but order does. One status may stand for
 //! several (they can be merged on either side), so of two sequences one must be contained in the other.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking and reports by printing")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

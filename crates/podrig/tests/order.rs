@@ -1,5 +1,7 @@
 //! Start and stop order with real containers that print their own start and stop.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking and reports by printing")]
+
 mod common;
 
 use common::Sealed;

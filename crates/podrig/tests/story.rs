@@ -1,5 +1,7 @@
 //! The story: CronJobs with an app and a slow sidecar, in all the ways people write them, in real containers.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking and reports by printing")]
+
 mod common;
 
 use common::Sealed;

@@ -1,6 +1,8 @@
 //! Wrong input gets one clear message that names the field or the object, the right exit code, and leaves
 //! nothing behind.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking and reports by printing")]
+
 mod common;
 
 use common::Sealed;

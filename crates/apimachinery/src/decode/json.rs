@@ -54,7 +54,7 @@ struct Seed<'a> {
 }
 
 impl<'a> Seed<'a> {
-    fn at(&self, path: String) -> Seed<'a> {
+    fn at(&self, path: String) -> Self {
         Seed { path, duplicates: self.duplicates }
     }
 

@@ -318,7 +318,7 @@ impl Controller {
     /// Jobs that would adopt the pod.
     fn adopters(&self, pod: &Pod) -> Vec<Key> {
         let wants = |job: &Arc<Job>| {
-            let selector = job.spec.as_ref().and_then(|spec| facts::selector(spec));
+            let selector = job.spec.as_ref().and_then(facts::selector);
             let selects = selector.is_some_and(|s| s.matches_map(pod.metadata.labels.as_ref()));
             let open = !meta::is_deleting(&job.metadata) && facts::finished(job).is_none();
             selects && open && job.metadata.namespace == pod.metadata.namespace

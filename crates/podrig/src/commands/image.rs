@@ -103,7 +103,7 @@ fn table(images: &[ImageInfo]) -> String {
 }
 
 fn name(image: &ImageInfo) -> String {
-    image.repo_tags.first().or(image.repo_digests.first()).unwrap_or(&image.id).clone()
+    image.repo_tags.first().or_else(|| image.repo_digests.first()).unwrap_or(&image.id).clone()
 }
 
 /// Returns the first twelve digits of an id, as image tools show them.

@@ -93,7 +93,7 @@ impl Observer {
                 let job = self.jobs.get(&format!("{namespace}/{name}"))?;
                 let mut pods = self.pods.values().filter(|w| is_owned_by(&w.pod, job));
                 let hopeless = pods.any(|w| matches!(outlook(&w.pod), Outlook::Hopeless { .. }));
-                judge_job(job).or(hopeless.then_some(Verdict::Failed))
+                judge_job(job).or_else(|| hopeless.then_some(Verdict::Failed))
             }
         }
     }

@@ -164,7 +164,7 @@ impl Session {
                 return verdict;
             }
             self.screen.status(&observer.summary());
-            if let Step::End(verdict) = self.step(observer, feeds, &mut clock).await {
+            if let Step::End(verdict) = self.step(observer, feeds, &clock).await {
                 return verdict;
             }
             self.report_stuck(observer, &mut clock, limits);
@@ -172,7 +172,7 @@ impl Session {
     }
 
     /// Waits for one thing to happen and takes it in.
-    async fn step(&mut self, observer: &mut Observer, feeds: &mut Feeds, clock: &mut Clock) -> Step {
+    async fn step(&mut self, observer: &mut Observer, feeds: &mut Feeds, clock: &Clock) -> Step {
         let wake = clock.next();
         tokio::select! {
             biased;
@@ -259,8 +259,8 @@ impl Session {
         }
         let deadline = Instant::now() + longest + STOP_MARGIN;
         while observer.unfinished().next().is_some() {
-            let mut clock = Clock { deadline: Some(deadline), stuck: BTreeMap::new(), give_up: None };
-            match self.step(observer, feeds, &mut clock).await {
+            let clock = Clock { deadline: Some(deadline), stuck: BTreeMap::new(), give_up: None };
+            match self.step(observer, feeds, &clock).await {
                 Step::Continue => {}
                 // Whatever still runs is killed when the instance is removed.
                 Step::End(verdict) => return Ok(verdict == Verdict::Interrupted),

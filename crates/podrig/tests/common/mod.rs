@@ -1,6 +1,6 @@
 //! What tests and benchmarks of the binary share.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test uses a part of it; a test fails by panicking")]
 
 use std::{
     path::{Path, PathBuf},
