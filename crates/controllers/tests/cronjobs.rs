@@ -1,5 +1,7 @@
 //! The CronJob controller against a real API server, on a clock that is moved by hand.
 
+#![allow(clippy::unwrap_used, clippy::redundant_clone, reason = "a test fails by panicking; clones keep it readable")]
+
 mod common;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! The garbage collector and the time to live against a real API server.
 
+#![allow(clippy::unwrap_used, clippy::redundant_clone, reason = "a test fails by panicking; clones keep it readable")]
+
 mod common;
 
 use std::sync::Arc;

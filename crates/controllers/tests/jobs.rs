@@ -1,5 +1,7 @@
 //! The Job controller and the scheduler against a real API server.
 
+#![allow(clippy::unwrap_used, clippy::redundant_clone, reason = "a test fails by panicking; clones keep it readable")]
+
 mod common;
 
 use common::{World, conditions, job};
