@@ -93,7 +93,10 @@ fn default_backoff_limit(spec: &JobSpec) -> i32 {
 }
 
 fn only_replace_failed(spec: &JobSpec) -> bool {
-    spec.pod_replacement_policy.as_deref().map_or(spec.pod_failure_policy.is_some(), |policy| policy == "Failed")
+    match spec.pod_replacement_policy.as_deref() {
+        Some(policy) => policy == "Failed",
+        None => spec.pod_failure_policy.is_some(),
+    }
 }
 
 fn restart_policy(spec: &JobSpec) -> Option<&str> {

@@ -150,7 +150,7 @@ mod tests {
         fn behaves_like_a_set(a in prop::collection::vec(0u32..40, 0..30), b in prop::collection::vec(0u32..40, 0..30)) {
             let (set_a, set_b): (Indexes, Indexes) = (a.iter().copied().collect(), b.iter().copied().collect());
             let (tree_a, tree_b): (BTreeSet<u32>, BTreeSet<u32>) = (a.into_iter().collect(), b.into_iter().collect());
-            prop_assert_eq!(Indexes::parse(&set_a.to_string(), 40), set_a.clone());
+            prop_assert_eq!(&Indexes::parse(&set_a.to_string(), 40), &set_a);
             prop_assert_eq!(set_a.len() as usize, tree_a.len());
             prop_assert_eq!(set_a.common(&set_b) as usize, tree_a.intersection(&tree_b).count());
             prop_assert_eq!(set_a.contains_all(&set_b), tree_a.is_superset(&tree_b));
