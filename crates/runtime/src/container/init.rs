@@ -21,7 +21,7 @@ use super::{
     mounts::{ImageVolumes, mount_all},
     process::{Process, Streams, become_program, create_working_directory, settle_descriptors},
     resolve::open_in,
-    rootfs::{Root, clone_tree, mount_overlay},
+    rootfs::{Root, clone_tree, make_devices, mount_overlay},
     user::{Identity, identify},
 };
 use crate::sys;
@@ -113,7 +113,9 @@ fn fill_root(setup: &Setup<'_>, root: &Root) -> Result<Option<Terminal>, String>
         NamespaceMode::Node => Path::new("/dev/shm").to_path_buf(),
         NamespaceMode::Pod | NamespaceMode::Container => setup.sandbox_dir.join("shm"),
     };
-    root.mount_dev(&shm, privileged)?;
+    let devices = setup.dir.join("devices");
+    make_devices(&devices).map_err(|e| format!("make devices: {e}"))?;
+    root.mount_dev(&shm, &devices, privileged)?;
     root.mount_sys(!privileged)?;
     setup.cgroup.mount_in(root, !privileged)?;
     mount_etc_files(setup, root)?;
@@ -122,7 +124,7 @@ fn fill_root(setup: &Setup<'_>, root: &Root) -> Result<Option<Terminal>, String>
     mount_all(root, &config.mounts, &images, privileged)?;
     let terminal = if config.tty { Some(open_terminal(root)?) } else { None };
     if !privileged && !config.security.unmasked_proc {
-        root.mask_paths()?;
+        root.mask_paths(&devices)?;
     }
     create_working_directory(root.fd(), &setup.spec.cwd)?;
     Ok(terminal)

@@ -18,8 +18,9 @@ use rustix::{
 use super::resolve::{create_dir_in, create_file_in, open_in};
 use crate::sys;
 
-/// Devices that every container has.
-const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+/// Devices that every container has, with their numbers (`admin-guide/devices.txt`).
+const DEVICES: [(&str, (u32, u32)); 6] =
+    [("null", (1, 3)), ("zero", (1, 5)), ("full", (1, 7)), ("random", (1, 8)), ("urandom", (1, 9)), ("tty", (5, 0))];
 
 /// Links in `/dev`.
 const DEVICE_LINKS: [(&str, &str); 6] = [
@@ -28,8 +29,11 @@ const DEVICE_LINKS: [(&str, &str); 6] = [
     ("stdin", "/proc/self/fd/0"),
     ("stdout", "/proc/self/fd/1"),
     ("stderr", "/proc/self/fd/2"),
-    ("core", "/proc/kcore"),
+    ("core", KCORE),
 ];
+
+/// Not in every kernel.
+const KCORE: &str = "/proc/kcore";
 
 /// What a kubelet asks to hide (`pkg/securitycontext/util.go`, `defaultMaskedPaths`).
 const MASKED: [&str; 12] = [
@@ -99,9 +103,10 @@ impl Root {
 
     /// Mounts `/dev` with the standard devices, terminals, queues and `shm`.
     ///
-    /// Nodes are bound from the host instead of made, and the rest of `/dev` allows none: what a process
-    /// with CAP_MKNOD makes anywhere in the container cannot be opened, whatever the device cgroup does.
-    pub(crate) fn mount_dev(&self, shm: &Path, privileged: bool) -> Result<(), String> {
+    /// Nodes are bound from a file system of the container's own at `devices`, and `/dev` itself allows none:
+    /// what a process with CAP_MKNOD makes anywhere in the container cannot be opened, whatever the device
+    /// cgroup does; and changing the mode of a node does not change the host's.
+    pub(crate) fn mount_dev(&self, shm: &Path, devices: &Path, privileged: bool) -> Result<(), String> {
         let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_STRICTATIME;
         if !privileged {
             attributes |= MountAttrFlags::MOUNT_ATTR_NODEV;
@@ -113,7 +118,9 @@ impl Root {
         self.mount_new("mqueue", &[], INERT, "/dev/mqueue")?;
         let tree = clone_tree(shm, true).map_err(|e| format!("shared memory {}: {e}", shm.display()))?;
         self.attach_dir(&tree, "/dev/shm")?;
-        for (link, target) in DEVICE_LINKS {
+        for (link, target) in
+            DEVICE_LINKS.into_iter().filter(|(_, target)| *target != KCORE || Path::new(KCORE).exists())
+        {
             let dev = open_in(self.fd(), Path::new("dev"), OFlags::PATH).map_err(|e| format!("/dev: {e}"))?;
             rustix::fs::symlinkat(target, &dev, link).map_err(|e| format!("link /dev/{link}: {e}"))?;
         }
@@ -122,17 +129,16 @@ impl Root {
             return copy_devices(dev.as_fd(), Path::new("/dev"), Path::new(""), &mut { MAX_HOST_DEVICES })
                 .map_err(|e| format!("copy devices of the host: {e}"));
         }
-        DEVICES.iter().try_for_each(|name| {
-            let path = format!("/dev/{name}");
-            let tree = clone_tree(Path::new(&path), false).map_err(|e| format!("device {path}: {e}"))?;
-            self.attach_file(&tree, &path)
+        DEVICES.iter().try_for_each(|(name, _)| {
+            let tree = clone_tree(&devices.join(name), false).map_err(|e| format!("device {name}: {e}"))?;
+            self.attach_file(&tree, &format!("/dev/{name}"))
         })
     }
 
     /// Hides what the kernel tells about the host, and protects what would change it.
-    pub(crate) fn mask_paths(&self) -> Result<(), String> {
+    pub(crate) fn mask_paths(&self, devices: &Path) -> Result<(), String> {
         for path in MASKED {
-            self.mask(Path::new(path)).map_err(|e| format!("mask {path}: {e}"))?;
+            self.mask(Path::new(path), &devices.join("null")).map_err(|e| format!("mask {path}: {e}"))?;
         }
         for path in READ_ONLY {
             self.make_read_only(Path::new(path)).map_err(|e| format!("make {path} read-only: {e}"))?;
@@ -140,7 +146,7 @@ impl Root {
         Ok(())
     }
 
-    fn mask(&self, path: &Path) -> io::Result<()> {
+    fn mask(&self, path: &Path, null: &Path) -> io::Result<()> {
         let target = match open_in(self.fd(), path, OFlags::PATH) {
             Ok(fd) => fd,
             Err(rustix::io::Errno::NOENT) => return Ok(()),
@@ -151,7 +157,7 @@ impl Root {
             let attributes = INERT | MountAttrFlags::MOUNT_ATTR_RDONLY;
             new_file_system("tmpfs", &[("mode", "755"), ("size", "0"), ("nr_inodes", "1")], attributes)?
         } else {
-            clone_tree(Path::new("/dev/null"), false)?
+            clone_tree(null, false)?
         };
         attach(&cover, target.as_fd())
     }
@@ -192,6 +198,18 @@ impl Root {
         rustix::process::chdir("/")?;
         Ok(())
     }
+}
+
+/// Mounts a small file system at `target` and makes the standard devices in it.
+pub(crate) fn make_devices(target: &Path) -> io::Result<()> {
+    fs::create_dir_all(target)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let mount = new_file_system("tmpfs", &[("mode", "755"), ("size", "4k"), ("nr_inodes", "16")], attributes)?;
+    for (name, (major, minor)) in DEVICES {
+        let device = rustix::fs::makedev(major, minor);
+        rustix::fs::mknodat(&mount, name, FileType::CharacterDevice, Mode::from_raw_mode(0o666), device)?;
+    }
+    attach(&mount, fs::File::open(target)?.as_fd())
 }
 
 /// Attaches a detached mount to an open directory or file.

@@ -14,7 +14,12 @@ use rustix::{
 };
 
 use super::{Images, Options, internal, leases, open_network, remove_dir};
-use crate::{cgroup::PodCgroup, net::Network, record::SandboxRecord, shim::LOCK_FILE};
+use crate::{
+    cgroup::{Cgroups, PodCgroup},
+    net::Network,
+    record::SandboxRecord,
+    shim::LOCK_FILE,
+};
 
 /// Longest wait for a killed shim.
 const DEATH_WAIT: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
@@ -34,6 +39,8 @@ pub fn sweep(options: &Options, images: &impl Images) -> Result<()> {
     let outcomes = entries.flatten().map(|entry| remove_sandbox(&entry.path(), images, &network));
     // All are tried before the first failure is returned.
     outcomes.collect::<Vec<_>>().into_iter().collect::<Result<()>>()?;
+    let swept = Cgroups::detect().and_then(|cgroups| cgroups.sweep(&options.cgroup_parent));
+    swept.map_err(|e| internal(&format!("remove cgroup {}", options.cgroup_parent), &e))?;
     network.sweep(&options.network.instance).map_err(|e| internal("release the instance's addresses", &e))
 }
 

@@ -34,6 +34,11 @@ impl TestImages {
         Self { layers: vec![upper, lower] }
     }
 
+    /// Returns the layers, the topmost first.
+    pub(crate) fn layers(&self) -> &[PathBuf] {
+        &self.layers
+    }
+
     fn info(&self, id: &str) -> Option<ImageInfo> {
         let user = match id {
             IMAGE => ImageUser::Unset,

@@ -9,6 +9,7 @@ mod agent;
 mod basics;
 mod confinement;
 mod images;
+mod oracle;
 mod rig;
 mod volumes;
 
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
     }
     let words: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let listing = std::env::args().any(|arg| arg == "--list");
-    let chosen: Vec<Test> = [basics::TESTS, confinement::TESTS, volumes::TESTS, agent::TESTS]
+    let chosen: Vec<Test> = [basics::TESTS, confinement::TESTS, volumes::TESTS, agent::TESTS, oracle::TESTS]
         .concat()
         .into_iter()
         .filter(|(name, _)| words.is_empty() || words.iter().any(|word| name.contains(word.as_str())))

@@ -82,8 +82,7 @@ fn cgroup_parent(dir: &Path) -> String {
 fn cgroups_left(dir: &Path) -> Vec<PathBuf> {
     let parent = cgroup_parent(dir);
     let hierarchies = fs::read_dir("/sys/fs/cgroup").unwrap().map(|entry| entry.unwrap().path());
-    let pods = hierarchies.map(|h| h.join(parent.trim_start_matches('/'))).filter_map(|dir| fs::read_dir(dir).ok());
-    pods.flatten().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect()
+    hierarchies.map(|h| h.join(parent.trim_start_matches('/'))).filter(|dir| dir.exists()).collect()
 }
 
 /// Processes whose command line names the test's directory.

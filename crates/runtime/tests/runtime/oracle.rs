@@ -1,0 +1,279 @@
+//! The same questions, asked inside of our containers and of those of runc and crun.
+//!
+//! Both get the bundle that containerd would write for the same pod. Every difference has to be one of
+//! [`DIFFERENCES`], with the reason why it is right.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use cri::{Capabilities, Resources, RuntimeService, SeccompProfile, SecurityContext};
+use serde_json::{Value, json};
+
+use crate::{
+    images::TestImages,
+    rig::{Rig, command, env, shell, with_rig},
+    tests,
+};
+
+tests![a_container_answers_as_one_of_runc, a_container_answers_as_one_of_crun];
+
+const QUESTIONS: &str = include_str!("questions.sh");
+
+const BOTH: &[&str] = &["runc", "crun"];
+const CRUN: &[&str] = &["crun"];
+
+/// Differences that are meant: with whom, in the questions that begin so, and why.
+const DIFFERENCES: &[(&[&str], &str, &str)] = &[
+    (BOTH, "mount /dev", "ours is nodev, with nodes bound into it: one made by the container opens nowhere"),
+    (BOTH, "mount /etc/", "the pod's files, which a kubelet mounts into the oracle's containers as volumes"),
+    (BOTH, "mount /sys/fs/cgroup", "read-only as asked for; theirs leave the tmpfs above the hierarchies writable"),
+    (BOTH, "create in /sys/fs/cgroup", "the same"),
+    (BOTH, "mount /proc/acpi", "an empty tmpfs, ours with nosuid, nodev and noexec in addition"),
+    (BOTH, "mount /sys/firmware", "the same"),
+    (BOTH, "mount /proc/interrupts", "a null device on top; the file system that it comes from does not matter"),
+    (BOTH, "mount /proc/keys", "the same"),
+    (BOTH, "mount /proc/timer_list", "the same"),
+    (CRUN, "mount /proc/", "crun drops nosuid, nodev and noexec where it makes a path read-only; runc does not"),
+    (CRUN, "node /dev/null", "crun gives the null device to the user; runc does not"),
+    (CRUN, "node /dev/core", "crun makes the link even where the kernel has no /proc/kcore; runc does not"),
+    (CRUN, "env HOME", "crun sets none for a user without an entry in /etc/passwd; runc sets /"),
+    (CRUN, "status SigIgn", "inherited from crun, which ignores one more"),
+    (CRUN, "change the mode of a device", "its user owns the null device; ours and runc's do not"),
+    (CRUN, "oom_score_adj", "crun gives executed commands its own; runc that of the container"),
+    (CRUN, "lead a session", "crun executes commands in the caller's session; runc in their own"),
+];
+
+type Answers = BTreeMap<String, String>;
+
+fn a_container_answers_as_one_of_runc() {
+    compare("runc");
+}
+
+fn a_container_answers_as_one_of_crun() {
+    compare("crun");
+}
+
+/// A way to run the questions.
+struct Case {
+    name: &'static str,
+    security: SecurityContext,
+}
+
+fn cases() -> [Case; 2] {
+    let user = SecurityContext {
+        run_as_user: Some(1234),
+        run_as_group: Some(4321),
+        supplemental_groups: vec![77, 88],
+        no_new_privileges: true,
+        ..root()
+    };
+    [Case { name: "root", security: root() }, Case { name: "user", security: user }]
+}
+
+fn root() -> SecurityContext {
+    SecurityContext {
+        seccomp: SeccompProfile::RuntimeDefault,
+        capabilities: Capabilities { add: vec!["SYS_NICE".into()], drop: vec!["FSETID".into()] },
+        ..Default::default()
+    }
+}
+
+fn resources() -> Resources {
+    Resources {
+        memory_limit: Some(64 << 20),
+        pids_limit: Some(100),
+        cpu_shares: Some(512),
+        oom_score_adj: Some(900),
+        ..Default::default()
+    }
+}
+
+fn compare(oracle: &'static str) {
+    with_rig(move |mut rig| async move {
+        let mut unexplained = BTreeSet::new();
+        for case in cases() {
+            let ours = ours(&mut rig, &case).await;
+            let theirs = theirs(oracle, &rig.scratch(), &case);
+            for ((how, ours), theirs) in ["first process", "command"].iter().zip(&ours).zip(&theirs) {
+                assert!(ours.len() > 60 && theirs.len() > 60, "too few answers: {ours:?} {theirs:?}");
+                for key in ours.keys().chain(theirs.keys()) {
+                    let (a, b) = (ours.get(key), theirs.get(key));
+                    if a != b && !is_meant(oracle, key) {
+                        unexplained.insert(format!("{} {how}: {key}: ours {a:?}, {oracle} {b:?}", case.name));
+                    }
+                }
+            }
+        }
+        let text: Vec<_> = unexplained.into_iter().collect();
+        assert!(text.is_empty(), "differences without a reason:\n{}", text.join("\n"));
+    });
+}
+
+fn is_meant(oracle: &str, key: &str) -> bool {
+    DIFFERENCES.iter().any(|(who, question, _)| who.contains(&oracle) && key.starts_with(question))
+}
+
+fn parse(text: &str) -> Answers {
+    let line = |line: &str| line.split_once('|').map(|(key, answer)| (key.to_owned(), answer.to_owned()));
+    text.lines().filter_map(line).collect()
+}
+
+/// Asks in our container: its first process, and a command executed in it.
+async fn ours(rig: &mut Rig, case: &Case) -> [Answers; 2] {
+    let sandbox = rig.sandbox().await;
+    let mut config = command(&["/bin/sh", "-c", QUESTIONS]);
+    config.env = vec![env("GIVEN", "yes")];
+    config.security = case.security.clone();
+    config.resources = resources();
+    let (_, log) = rig.run(&sandbox, config.clone()).await;
+    let id = rig.start(&sandbox, cri::ContainerConfig { command: shell("exec sleep 1000").command, ..config }).await;
+    let output = rig.exec(&id, &["/bin/sh", "-c", QUESTIONS]).await.unwrap();
+    rig.runtime.remove_sandbox(&sandbox).await.unwrap();
+    [parse(&log), parse(&String::from_utf8_lossy(&output.stdout))]
+}
+
+/// Asks in a container of an OCI runtime.
+fn theirs(oracle: &str, scratch: &Path, case: &Case) -> [Answers; 2] {
+    let run = |name: &str, args: Value| {
+        let bundle = scratch.join(format!("{oracle}-{}-{name}", case.name));
+        fs::create_dir_all(&bundle).unwrap();
+        make_rootfs(&bundle);
+        let id = bundle.file_name().unwrap().to_str().unwrap().to_owned();
+        fs::write(
+            bundle.join("config.json"),
+            specification(&format!("{}/{id}", cgroup_parent(scratch)), case, args).to_string(),
+        )
+        .unwrap();
+        (bundle, id)
+    };
+    let (bundle, id) = run("first", json!(["/bin/sh", "-c", QUESTIONS]));
+    let first = call(oracle, scratch, &["run", "--bundle", bundle.to_str().unwrap(), &id]);
+    let (bundle, id) = run("exec", json!(["/bin/sh", "-c", "exec sleep 1000"]));
+    call(oracle, scratch, &["run", "--detach", "--bundle", bundle.to_str().unwrap(), &id]);
+    let process = bundle.join("process.json");
+    fs::write(&process, process_of(case, json!(["/bin/sh", "-c", QUESTIONS])).to_string()).unwrap();
+    let second = call(oracle, scratch, &["exec", "--process", process.to_str().unwrap(), &id]);
+    call(oracle, scratch, &["delete", "--force", &id]);
+    runtime::cgroup::Cgroups::detect().unwrap().sweep(&cgroup_parent(scratch)).unwrap();
+    [parse(&first), parse(&second)]
+}
+
+fn cgroup_parent(scratch: &Path) -> String {
+    format!("/podrig-oracle/{}", scratch.file_name().unwrap().to_str().unwrap())
+}
+
+/// Calls the runtime in a mount namespace without the second hierarchy of hybrid machines, which crun refuses.
+fn call(oracle: &str, scratch: &Path, args: &[&str]) -> String {
+    let hide = "umount /sys/fs/cgroup/unified 2>/dev/null; exec \"$@\"";
+    let root = scratch.join(format!("{oracle}-state"));
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", hide, "sh", oracle, "--root"]).arg(root).args(args);
+    let detached = args.contains(&"--detach");
+    if detached {
+        // Its container would keep a pipe open.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        assert!(command.stdin(Stdio::null()).status().unwrap().success(), "{oracle} {args:?}");
+        return String::new();
+    }
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn make_rootfs(bundle: &Path) {
+    let layers = TestImages::at(&bundle.join("image"));
+    let rootfs = bundle.join("rootfs");
+    fs::create_dir_all(rootfs.join("work dir")).unwrap();
+    for layer in layers.layers().iter().rev() {
+        let source = format!("{}/.", layer.display());
+        assert!(Command::new("cp").args(["-a", &source]).arg(&rootfs).status().unwrap().success());
+    }
+}
+
+fn process_of(case: &Case, args: Value) -> Value {
+    let security = &case.security;
+    let uid = security.run_as_user.unwrap_or(0);
+    let gid = security.run_as_group.unwrap_or(0);
+    let mut groups = vec![gid];
+    groups.extend(&security.supplemental_groups);
+    let capabilities: Vec<_> = [
+        "CHOWN",
+        "DAC_OVERRIDE",
+        "FOWNER",
+        "MKNOD",
+        "NET_RAW",
+        "SETGID",
+        "SETUID",
+        "SETFCAP",
+        "SETPCAP",
+        "NET_BIND_SERVICE",
+        "SYS_CHROOT",
+        "KILL",
+        "AUDIT_WRITE",
+        "SYS_NICE",
+    ]
+    .map(|name| format!("CAP_{name}"))
+    .to_vec();
+    json!({
+        "args": args,
+        "cwd": "/work dir",
+        "env": [
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOSTNAME=pod-host", "FROM_IMAGE=image", "BOTH=image", "GIVEN=yes",
+        ],
+        "user": {"uid": uid, "gid": gid, "additionalGids": groups},
+        "capabilities": {"bounding": capabilities, "effective": capabilities, "permitted": capabilities},
+        "noNewPrivileges": security.no_new_privileges,
+        "oomScoreAdj": 900,
+    })
+}
+
+/// What containerd would write for the same container.
+fn specification(cgroup: &str, case: &Case, args: Value) -> Value {
+    let mount = |target: &str, kind: &str, options: &[&str]| json!({"destination": target, "type": kind, "source": kind, "options": options});
+    let namespaces: Vec<_> =
+        ["pid", "network", "ipc", "uts", "mount"].iter().map(|kind| json!({"type": kind})).collect();
+    json!({
+        "ociVersion": "1.0.2",
+        "hostname": "pod-host",
+        "root": {"path": "rootfs", "readonly": false},
+        "process": process_of(case, args),
+        "mounts": [
+            mount("/proc", "proc", &["nosuid", "noexec", "nodev"]),
+            mount("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+            mount("/dev/pts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+            mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+            mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
+            mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
+            mount("/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]),
+        ],
+        "linux": {
+            "cgroupsPath": cgroup,
+            "namespaces": namespaces,
+            "resources": {
+                "memory": {"limit": 64 << 20},
+                "pids": {"limit": 100},
+                "cpu": {"shares": 512},
+                "devices": [{"allow": false, "access": "rwm"}],
+            },
+            "maskedPaths": [
+                "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+                "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+                "/sys/devices/virtual/powercap",
+            ],
+            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
+            // The part of containerd's profile that the questions touch.
+            "seccomp": {
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{
+                    "names": ["unshare", "mount", "umount2", "setns", "sethostname", "keyctl", "add_key"],
+                    "action": "SCMP_ACT_ERRNO",
+                    "errnoRet": 1,
+                }],
+            },
+        },
+    })
+}
