@@ -261,7 +261,6 @@ fn names_cannot_lead_out_of_the_hierarchy() {
 }
 
 #[test]
-#[ignore = "a measurement, not a test"]
 fn latency() {
     let parent = Parent::new(Cgroups::detect().unwrap(), "latency");
     let (mut create, mut devices, mut join, mut remove) = (vec![], vec![], vec![], vec![]);

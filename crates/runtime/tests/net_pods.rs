@@ -512,7 +512,6 @@ fn many_pods_attached_at_once_by_several_processes_get_different_addresses() {
 }
 
 #[test]
-#[ignore = "a measurement, not a test"]
 fn attach_latency() {
     on_host(|dir| {
         let network = open(dir, "one");

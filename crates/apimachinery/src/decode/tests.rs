@@ -1,3 +1,5 @@
+//! Tests of decoding.
+
 use serde_json::json;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of defaults and system fields.
+
 use serde_json::json;
 
 use super::*;

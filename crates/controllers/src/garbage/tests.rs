@@ -1,1 +1,3 @@
+//! Tests of the garbage collector's plan.
+
 

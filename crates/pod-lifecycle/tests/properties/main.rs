@@ -87,33 +87,6 @@ fn a_pod_whose_mains_are_done_ends_by_itself() {
 }
 
 #[test]
-fn s3_55_an_agent_restart_changes_no_outcome() {
-    runner(4)
-        .run(&schedule::with_restarts(), |(schedule, restarts)| {
-            let outcome = |schedule: &Schedule| -> Result<_, String> {
-                let mut world = schedule.world();
-                let mut guard = Guard::new(&world);
-                schedule
-                    .play(&mut world, &mut guard)
-                    .and_then(|()| guard.run_until(&mut world, HORIZON))
-                    .map_err(|problem| format!("{problem}\n{}", testkit::engine::Transcript::of(&world, true)))?;
-                let text = testkit::engine::Transcript::of(&world, true);
-                Ok((schedule::remainder(&world), text))
-            };
-            let result = || -> Result<(), String> {
-                let (undisturbed, calm_text) = outcome(&schedule)?;
-                let (disturbed, text) = outcome(&schedule.with(restarts.clone()))?;
-                if undisturbed == disturbed {
-                    return Ok(());
-                }
-                Err(format!("undisturbed {undisturbed}\n{calm_text}\nwith restarts {disturbed}\n{text}"))
-            };
-            result().map_err(TestCaseError::fail)
-        })
-        .unwrap_or_else(|error| panic!("{error}"));
-}
-
-#[test]
 fn the_same_inputs_give_the_same_outputs() {
     runner(50)
         .run(&schedule::anything(), |schedule| {

@@ -32,6 +32,7 @@ impl fmt::Debug for Schedule {
 }
 
 impl Schedule {
+    #[allow(clippy::unwrap_used, reason = "schedules are made of valid pods")]
     pub(crate) fn world(&self) -> World {
         let plan = PodPlan::from_pod(&Arc::new(pod_from_yaml(&self.yaml))).unwrap();
         World::new(plan, self.behaviours.clone(), WorldOptions { latency: self.latency, seed: self.seed })
