@@ -219,6 +219,24 @@ impl ContainerCgroup {
         self.group.directory()
     }
 
+    /// Opens the cgroup's directory in the unified hierarchy, if there is one, for `CLONE_INTO_CGROUP`. A child
+    /// born there has to [`Self::join`] for the rest, if there is any.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn unified_directory(&self) -> Result<Option<OwnedFd>> {
+        self.group.unified_directory()
+    }
+
+    /// Moves the calling process in, except for the unified hierarchy ([`Self::unified_directory`]). It must
+    /// have one thread only: others would stay behind.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn join(&self) -> Result<()> {
+        self.group.join()
+    }
+
     /// Forbids all devices but those of `rules`. Without this call, a container may use those that its
     /// parents may use: all.
     ///

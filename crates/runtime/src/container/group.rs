@@ -36,7 +36,7 @@ impl Group {
         if !privileged {
             cgroup.restrict_devices(&DeviceRule::STANDARD)?;
         }
-        let directory = cgroup.directory()?;
+        let directory = cgroup.unified_directory()?;
         Ok(Self { cgroup, directory })
     }
 
@@ -45,10 +45,9 @@ impl Group {
         self.directory.as_ref().map(AsFd::as_fd)
     }
 
-    /// Moves the calling process in, unless it was born here.
+    /// Moves the calling process in, as far as it was not born here.
     pub(crate) fn join(&self) -> cgroup::Result<()> {
-        // The kernel takes 0 for the writer itself, whatever its number in this PID namespace.
-        if self.directory.is_some() { Ok(()) } else { self.cgroup.add_process(0) }
+        self.cgroup.join()
     }
 
     /// Leaves the host's view of the hierarchy for one that begins here, where there is one hierarchy.

@@ -254,13 +254,12 @@ fn a_shared_pid_namespace_ends_with_its_container_only() {
             rig.until_logged(&stays, "up").await;
             rig.until_logged(&goes, "up").await;
             let count = "ps -o args | grep -c '^sleep 480'";
-            let seen = rig.exec(&stays, &["sh", "-c", count]).await.unwrap();
-            assert_eq!(String::from_utf8_lossy(&seen.stdout).trim(), "3");
+            let until = |number: u32| format!("until [ $({count}) = {number} ]; do sleep 0.01; done");
+            assert!(!rig.exec(&stays, &["sh", "-c", &until(3)]).await.unwrap().timed_out, "processes are not shared");
             rig.runtime.stop_container(&goes, Duration::from_millis(100)).await.unwrap();
             assert_eq!(rig.ended(&goes).await.exit_code, 143);
             // They are killed with it, but a kill takes its time.
-            let one_left = format!("until [ $({count}) = 1 ]; do sleep 0.01; done");
-            let left = rig.exec(&stays, &["sh", "-c", &one_left]).await.unwrap();
+            let left = rig.exec(&stays, &["sh", "-c", &until(1)]).await.unwrap();
             assert!(!left.timed_out, "processes outlive their container");
         });
     }
