@@ -22,8 +22,6 @@ use testkit::engine::World;
 const SCHEDULES: u32 = 10_000;
 /// Longer than any wait that a machine may have: back-off of five minutes, grace, deadline.
 const QUIET: Duration = Duration::from_secs(4 * 3600);
-/// By then the pods of the restart test have come to their end, if they have one.
-const HORIZON: Duration = Duration::from_secs(1200);
 
 fn runner(share: u32) -> TestRunner {
     #[expect(clippy::disallowed_methods, reason = "the test's size, not the machine's business")]

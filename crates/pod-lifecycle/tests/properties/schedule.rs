@@ -47,14 +47,6 @@ impl Schedule {
         }
         Ok(())
     }
-
-    /// Adds agent restarts.
-    pub(crate) fn with(&self, restarts: Vec<Duration>) -> Self {
-        let mut schedule = self.clone();
-        schedule.actions.extend(restarts.into_iter().map(|at| (at, Action::AgentRestarts)));
-        schedule.actions.sort_by_key(|(at, _)| *at);
-        schedule
-    }
 }
 
 /// Makes every container well-behaved, and mains end well.
@@ -75,21 +67,6 @@ pub(crate) fn calm(world: &mut World) {
         if world.plan().container(idx).role != pod_lifecycle::Role::Sidecar {
             let name = world.plan().container(idx).name().to_owned();
             world.exit_later(&name, 0);
-        }
-    }
-}
-
-/// Says how a pod came out: outcome and exit codes of its mains, or the phase it is in.
-pub(crate) fn remainder(world: &World) -> String {
-    match world.finished() {
-        None => format!("goes on in phase {:?}", world.stored().phase),
-        Some(outcome) => {
-            let mut text = format!("{outcome:?}");
-            for status in world.stored().container_statuses.iter().flatten() {
-                let terminated = status.state.as_ref().and_then(|state| state.terminated.as_ref());
-                let _ = write!(text, " {}={:?}", status.name, terminated.map(|t| t.exit_code));
-            }
-            text
         }
     }
 }
@@ -123,26 +100,6 @@ pub(crate) fn completing() -> impl Strategy<Value = Schedule> {
         schedule.yaml = schedule.yaml.replace("restartPolicy: Always #pod", "restartPolicy: OnFailure #pod");
         schedule.actions.retain(|(_, action)| !matches!(action, Action::SandboxLost | Action::Delete { .. }));
         schedule
-    })
-}
-
-/// Pods whose outcome hangs on nothing but what their containers do, and times of agent restarts.
-pub(crate) fn with_restarts() -> impl Strategy<Value = (Schedule, Vec<Duration>)> {
-    let pods = pod(vec(0..3_u8, 0..4), 1..3, prop_oneof![Just("OnFailure"), Just("Never")]);
-    pods.prop_flat_map(|(yaml, names)| {
-        // Deadlines, and mains that a probe or a hook ends, make the outcome a matter of time.
-        let yaml = yaml.lines().filter(|line| !line.contains("activeDeadlineSeconds")).collect::<Vec<_>>().join("\n");
-        let behaviours = names.iter().map(|name| steady(name.starts_with('m'))).collect::<Vec<_>>();
-        let schedule = (Just(yaml), Just(names), behaviours, any::<u64>(), prop_oneof![Just(0), Just(300)]).prop_map(
-            |(yaml, names, behaviours, seed, latency)| Schedule {
-                yaml,
-                behaviours: names.into_iter().zip(behaviours).collect(),
-                actions: Vec::new(),
-                latency: millis(latency),
-                seed,
-            },
-        );
-        (schedule, vec((0..40_000_u64).prop_map(millis), 1..4))
     })
 }
 
@@ -249,33 +206,6 @@ fn behaviour() -> impl Strategy<Value = Behaviour> {
             ..Behaviour::default()
         },
     )
-}
-
-/// A behaviour that comes to the same end whenever it is looked at.
-fn steady(main: bool) -> impl Strategy<Value = Behaviour> {
-    (behaviour(), 0..3_usize, 100..15_000_u64).prop_map(move |(behaviour, fails_first, run_for)| {
-        let calm = Behaviour {
-            post_start: Hook::default(),
-            start_error: false,
-            startup: ProbeRule::Passes,
-            liveness: ProbeRule::Passes,
-            image: ImageBehaviour::Present,
-            ..behaviour.clone()
-        };
-        if main {
-            Behaviour { run_for: Some(millis(run_for)), fails_first, ..calm }
-        } else {
-            Behaviour { startup: always(behaviour.startup), ..calm }
-        }
-    })
-}
-
-/// Keeps of a probe's rule what does not hang on when it is asked.
-fn always(rule: ProbeRule) -> ProbeRule {
-    match rule {
-        ProbeRule::Passes | ProbeRule::FailsUntil(_) | ProbeRule::FailsFrom(_) => ProbeRule::Passes,
-        ProbeRule::Fails | ProbeRule::Errs => rule,
-    }
 }
 
 fn action(names: Vec<String>) -> impl Strategy<Value = Action> {
