@@ -149,7 +149,7 @@ impl fmt::Display for FieldError {
 /// let mut errors = FieldErrors::default();
 /// errors.required(&Path::new("spec"), "");
 /// assert_eq!(errors.to_string(), "spec: Required value");
-/// errors.not_supported(&Path::new("mode"), "x", &["B", "A"]);
+/// errors.not_supported(&Path::new("mode"), "x", &["A", "B"]);
 /// assert_eq!(
 ///     errors.to_string(),
 ///     r#"[spec: Required value, mode: Unsupported value: "x": supported values: "A", "B"]"#
@@ -194,10 +194,9 @@ impl FieldErrors {
         self.add(ErrorType::Invalid, field, Some(show(&value.into())), detail.into());
     }
 
-    /// A value is not one of the supported ones; the text lists them sorted.
+    /// A value is not one of the supported ones; the text lists them in the order given.
     pub fn not_supported(&mut self, field: &Path, value: &str, supported: &[&str]) {
-        let mut names: Vec<String> = supported.iter().map(|s| quote(s)).collect();
-        names.sort_unstable();
+        let names: Vec<String> = supported.iter().map(|s| quote(s)).collect();
         let detail = if names.is_empty() { String::new() } else { format!("supported values: {}", names.join(", ")) };
         self.add(ErrorType::NotSupported, field, Some(quote(value)), detail);
     }
@@ -311,7 +310,7 @@ mod tests {
         e.too_long(&path, 63);
         e.too_many(&path, 21, 20);
         e.not_found(&path, "v");
-        e.not_supported(&path, "Sometimes", &["Never", "Always"]);
+        e.not_supported(&path, "Sometimes", &["Always", "Never"]);
         let texts: Vec<_> = e.iter().map(ToString::to_string).collect();
         assert_eq!(
             texts,

@@ -77,7 +77,9 @@ pub(crate) fn validate_update(
 ) -> Result<(), ApiError> {
     let errors = match part {
         Subresource::Status => validate::status_update(kind, old, new),
-        Subresource::None | Subresource::EphemeralContainers | Subresource::Resize => validate::update(kind, old, new),
+        Subresource::EphemeralContainers => validate::ephemeral_containers_update(kind, old, new),
+        Subresource::Resize => validate::resize_update(kind, old, new),
+        Subresource::None => validate::update(kind, old, new),
     };
     refuse(kind, new, &errors)
 }

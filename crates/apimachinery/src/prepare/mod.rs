@@ -5,7 +5,7 @@
 //! pods and jobs, and the admission of service accounts and priorities.
 
 mod defaults;
-mod job;
+pub(crate) mod job;
 mod meta;
 mod pod;
 

@@ -1,23 +1,177 @@
 //! The rules that objects must keep.
+//!
+//! Sources of rules and texts: `pkg/apis/{core,batch}/validation` and apimachinery `pkg/api/validation`. Field paths
+//! and texts are those of Kubernetes, because clients and people know them.
 
+mod config;
+mod container;
+mod cron_job;
+mod env;
+mod failure_policy;
+mod handler;
+mod job;
+mod meta;
+mod mounts;
 pub mod names;
+mod pod;
+mod pod_level;
+mod resources;
+mod restart;
+mod security;
+mod status;
+mod update;
 pub(crate) mod volume;
 
+use k8s_openapi::api::{
+    batch::v1::{CronJob, Job},
+    core::v1::{ConfigMap, Event, Pod, Secret},
+};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{field::FieldErrors, scheme::ResourceType};
+use crate::{
+    decode,
+    field::{FieldErrors, Path},
+    scheme::ResourceType,
+};
 
 /// Checks a new object. It must have gone through [`crate::prepare::create`].
-pub fn create(_ty: &ResourceType, _object: &Value) -> FieldErrors {
-    FieldErrors::default()
+///
+/// ```
+/// use apimachinery::{scheme, validate};
+/// use serde_json::json;
+/// let pod = json!({"metadata": {"name": "a", "namespace": "default"}, "spec": {
+///     "containers": [{"name": "main", "image": "x", "imagePullPolicy": "Always", "terminationMessagePolicy": "File"}],
+///     "initContainers": [{"name": "main", "image": "x", "imagePullPolicy": "Always", "terminationMessagePolicy": "File"}],
+///     "dnsPolicy": "ClusterFirst", "restartPolicy": "Always"}});
+/// let errors = validate::create(scheme::by_name("pod").unwrap(), &pod);
+/// assert_eq!(errors.to_string(), r#"spec.initContainers[0].name: Duplicate value: "main""#);
+/// ```
+pub fn create(ty: &ResourceType, object: &Value) -> FieldErrors {
+    let mut errors = meta::create(ty, object);
+    let e = &mut errors;
+    match (ty.group, ty.kind) {
+        ("", "Pod") => typed(e, object, |e, pod: &Pod| pod::create(e, pod)),
+        ("", "ConfigMap") => typed(e, object, |e, map: &ConfigMap| config::config_map(e, map)),
+        ("", "Secret") => typed(e, object, |e, secret: &Secret| config::secret(e, secret)),
+        ("", "Event") => typed(e, object, |e, event: &Event| config::event(e, event)),
+        ("batch", "Job") => typed(e, object, |e, job: &Job| job::create(e, job)),
+        ("batch", "CronJob") => typed(e, object, |e, cron_job: &CronJob| cron_job::create(e, cron_job)),
+        _ => {}
+    }
+    errors
 }
 
 /// Checks a changed object against the old one. It must have gone through [`crate::prepare::update`].
-pub fn update(_ty: &ResourceType, _old: &Value, _new: &Value) -> FieldErrors {
-    FieldErrors::default()
+pub fn update(ty: &ResourceType, old: &Value, new: &Value) -> FieldErrors {
+    let mut errors = meta::update(ty, old, new);
+    let e = &mut errors;
+    match (ty.group, ty.kind) {
+        ("", "Pod") => both(e, old, new, |e, old: &Pod, new| update::pod(e, old, new)),
+        ("", "ConfigMap") => both(e, old, new, |e, old: &ConfigMap, new| config::config_map_update(e, old, new)),
+        ("", "Secret") => both(e, old, new, |e, old: &Secret, new| config::secret_update(e, old, new)),
+        ("", "Event") => typed(e, new, |e, event: &Event| config::event(e, event)),
+        ("batch", "Job") => both(e, old, new, |e, old: &Job, new| job::update(e, old, new)),
+        ("batch", "CronJob") => both(e, old, new, |e, old: &CronJob, new| cron_job::update(e, old, new)),
+        _ => {}
+    }
+    errors
 }
 
 /// Checks a changed status. The object must have gone through [`crate::prepare::update`].
-pub fn status_update(_ty: &ResourceType, _old: &Value, _new: &Value) -> FieldErrors {
-    FieldErrors::default()
+pub fn status_update(ty: &ResourceType, old: &Value, new: &Value) -> FieldErrors {
+    let mut errors = meta::update(ty, old, new);
+    let e = &mut errors;
+    match (ty.group, ty.kind) {
+        ("", "Pod") => both(e, old, new, |e, old: &Pod, new| status::pod(e, old, new)),
+        ("batch", "Job") => typed(e, new, |e, job: &Job| status::job(e, job)),
+        _ => {}
+    }
+    errors
 }
+
+/// Checks a pod whose ephemeral containers were changed through their subresource (S1-28).
+pub fn ephemeral_containers_update(ty: &ResourceType, old: &Value, new: &Value) -> FieldErrors {
+    let mut errors = meta::update(ty, old, new);
+    both(&mut errors, old, new, |e, old: &Pod, new| update::ephemeral_containers(e, old, new));
+    errors
+}
+
+/// Checks a pod whose resources were changed through the `resize` subresource.
+pub fn resize_update(ty: &ResourceType, old: &Value, new: &Value) -> FieldErrors {
+    let mut errors = meta::update(ty, old, new);
+    both(&mut errors, old, new, |e, old: &Pod, new| update::resize(e, old, new));
+    errors
+}
+
+/// Checks an object that is no valid JSON form of its kind as far as possible: the form itself is the error then.
+fn typed<T: DeserializeOwned>(errors: &mut FieldErrors, object: &Value, check: impl FnOnce(&mut FieldErrors, &T)) {
+    match decode::object::<T>(object) {
+        Ok(object) => check(errors, &object),
+        Err(why) => errors.invalid(&Path::default(), Value::Null, why),
+    }
+}
+
+fn both<T: DeserializeOwned>(
+    errors: &mut FieldErrors,
+    old: &Value,
+    new: &Value,
+    check: impl FnOnce(&mut FieldErrors, &T, &T),
+) {
+    typed(errors, new, |errors, new| typed(errors, old, |errors, old| check(errors, old, new)));
+}
+
+/// Adds one error for each problem that was found with a value.
+fn invalid_for(errors: &mut FieldErrors, path: &Path, value: &str, problems: Vec<String>) {
+    for problem in problems {
+        errors.invalid(path, value, problem);
+    }
+}
+
+/// Checks a value that must be given and must be one of a few.
+fn one_of(errors: &mut FieldErrors, path: &Path, value: Option<&str>, supported: &[&str]) {
+    match value.unwrap_or_default() {
+        "" => errors.required(path, ""),
+        value if supported.contains(&value) => {}
+        value => errors.not_supported(path, value, supported),
+    }
+}
+
+/// Checks that a number is not negative.
+fn not_negative(errors: &mut FieldErrors, path: &Path, value: Option<i64>) {
+    if let Some(value) = value.filter(|value| *value < 0) {
+        errors.invalid(path, value, NOT_NEGATIVE);
+    }
+}
+
+/// Checks that a number is in a range.
+fn in_range(errors: &mut FieldErrors, path: &Path, value: i64, min: i64, max: i64) {
+    if !(min..=max).contains(&value) {
+        errors.invalid(path, value, format!("must be between {min} and {max}, inclusive"));
+    }
+}
+
+/// Checks a name that must be given and be a DNS label.
+fn required_label(errors: &mut FieldErrors, path: &Path, name: &str) {
+    if name.is_empty() {
+        errors.required(path, "");
+    } else {
+        invalid_for(errors, path, name, names::dns_label(name));
+    }
+}
+
+/// Checks that a text is given.
+fn required(errors: &mut FieldErrors, path: &Path, text: &str) {
+    if text.is_empty() {
+        errors.required(path, "");
+    }
+}
+
+fn text(value: &Option<String>) -> &str {
+    value.as_deref().unwrap_or_default()
+}
+
+const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
+
+#[cfg(test)]
+mod tests;
