@@ -168,7 +168,7 @@ fn dns_config(errors: &mut FieldErrors, path: &Path, config: &PodDNSConfig) {
     for (index, search) in searches.iter().enumerate().filter(|(_, search)| *search != ".") {
         // Underscores are fine here, as in the names of service records.
         let name = search.strip_suffix('.').unwrap_or(search);
-        invalid_for(errors, &searches_path.index(index), name, names::dns_subdomain(&name.replace('_', "-x-")));
+        invalid_for(errors, &searches_path.index(index), name, names::dns_subdomain(&name.replace('_', "x")));
     }
     for (index, option) in config.options.iter().flatten().enumerate() {
         if text(&option.name).is_empty() {

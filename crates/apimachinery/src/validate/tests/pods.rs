@@ -554,3 +554,40 @@ fn ids_are_not_negative() {
         ]
     );
 }
+
+#[test]
+fn dns_settings_are_complete_and_search_names_may_have_underscores() {
+    let spec = |policy: &str, config: Value| {
+        pod_errors(json!({"containers": [container("a")], "dnsPolicy": policy, "dnsConfig": config}))
+    };
+    assert_eq!(spec("None", json!({"nameservers": ["::1"], "searches": ["_tcp.local.", "."]})), NONE);
+    assert_eq!(
+        spec("None", Value::Null),
+        ["spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None"]
+    );
+    assert_eq!(
+        spec("Default", json!({"nameservers": ["one"]})),
+        [
+            r#"spec.dnsConfig.nameservers[0]: Invalid value: "one": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"#
+        ]
+    );
+    assert_eq!(spec("Default", json!({"searches": ["A b"]})).len(), 1);
+}
+
+#[test]
+fn tolerations_fit_together() {
+    let one = |toleration: Value| pod_errors(json!({"containers": [container("a")], "tolerations": [toleration]}));
+    assert_eq!(one(json!({"operator": "Exists"})), NONE);
+    assert_eq!(one(json!({"key": "a", "value": "b", "effect": "NoExecute", "tolerationSeconds": 5})), NONE);
+    assert_eq!(
+        one(json!({"value": "b"})),
+        [
+            r#"spec.tolerations[0].operator: Invalid value: "": operator must be Exists when `key` is empty, which means "match all values and all keys""#
+        ]
+    );
+    assert_eq!(
+        one(json!({"key": "a", "operator": "Exists", "value": "b"})),
+        [r#"spec.tolerations[0].operator: Invalid value: "b": value must be empty when `operator` is 'Exists'"#]
+    );
+    assert_eq!(one(json!({"key": "a", "tolerationSeconds": 5})).len(), 1);
+}
