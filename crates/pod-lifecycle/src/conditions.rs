@@ -24,7 +24,7 @@ impl PodMachine {
             (SCHEDULED, Draft::yes()),
         ];
         if self.plan.containers.iter().any(restart::has_restart_all_rule) {
-            own.push((RESTARTING_ALL, Draft::no()));
+            own.push((RESTARTING_ALL, self.restarting_all()));
         }
         let own = own.into_iter().map(|(type_, draft)| self.finish(type_, draft));
         self.foreign_conditions.iter().cloned().chain(own).collect()
@@ -34,6 +34,15 @@ impl PodMachine {
     fn ready_to_start(&self) -> Draft {
         let ended = matches!(self.life, Life::Ended(_) | Life::Finished);
         if self.sandbox.ready().is_some() && !ended { Draft::yes() } else { Draft::no() }
+    }
+
+    /// S3-40
+    fn restarting_all(&self) -> Draft {
+        if !self.restarting_all {
+            return Draft::no();
+        }
+        let message = Some("container exited with restart policy rule".to_owned());
+        Draft { reason: Some("RestartAllContainersStarted"), message, ..Draft::yes() }
     }
 
     /// S5-32 to S5-36
@@ -144,6 +153,6 @@ const INITIALIZED: &str = "Initialized";
 const READY: &str = "Ready";
 const CONTAINERS_READY: &str = "ContainersReady";
 const SCHEDULED: &str = "PodScheduled";
-const RESTARTING_ALL: &str = "AllContainersRestarting";
+pub(crate) const RESTARTING_ALL: &str = "AllContainersRestarting";
 const OWN: [&str; 6] = [READY_TO_START, INITIALIZED, READY, CONTAINERS_READY, SCHEDULED, RESTARTING_ALL];
 const POD_COMPLETED: &str = "PodCompleted";

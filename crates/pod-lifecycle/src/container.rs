@@ -18,10 +18,16 @@ pub(crate) struct Container {
     pub(crate) blocked: Option<Failure>,
     /// Crash back-off.
     pub(crate) crash: BackOff,
+    /// The crash back-off before the start going on, should that come to nothing.
+    pub(crate) crash_before: BackOff,
     /// When a back-off that holds it ends.
     pub(crate) wake: Option<(MonoTime, Timer)>,
     /// End of the back-off window that an event has told of already.
     pub(crate) told: Option<MonoTime>,
+    /// Its instances were removed to restart all containers (contract S3-43).
+    pub(crate) reset: bool,
+    /// When the instance ended that asked for it.
+    pub(crate) reset_exit: Option<MonoTime>,
     /// Its probes.
     pub(crate) probes: Probes,
 }
@@ -124,6 +130,11 @@ impl Instance {
 }
 
 impl Exit {
+    /// Returns the exit of an instance that was removed to restart all containers (contract S3-43).
+    pub(crate) fn reset() -> Self {
+        Self { reason: RESTARTING_ALL.to_owned(), ..Self::unknown("") }
+    }
+
     /// Returns the exit of a container of which nothing is known.
     pub(crate) fn unknown(message: &str) -> Self {
         Self {
@@ -159,6 +170,8 @@ pub(crate) fn rank(state: &ContainerViewState) -> u8 {
 
 /// Exit code where none was seen (contract S5-08).
 const UNKNOWN_EXIT: i32 = 137;
+/// Reason of containers that are being restarted with all others (contract S3-43).
+pub(crate) const RESTARTING_ALL: &str = "RestartingAllContainers";
 /// Reason where no exit was seen (contract S5-08).
 pub(crate) const STATUS_UNKNOWN: &str = "ContainerStatusUnknown";
 pub(crate) const LOST_MESSAGE: &str = "The container could not be located when the pod was deleted.  \

@@ -17,6 +17,7 @@ mod phase;
 mod plan;
 mod probe;
 mod restart;
+mod restart_all;
 mod restore;
 mod sandbox;
 mod start;

@@ -60,6 +60,8 @@ pub struct PodMachine {
     /// The pass has done something that its status does not show yet.
     pub(crate) acted: bool,
     pub(crate) retry_at: Option<MonoTime>,
+    /// All containers are being restarted (contract S3-40).
+    pub(crate) restarting_all: bool,
     /// What the published status says of each container; refreshed when a pass begins and ends.
     pub(crate) shown: Vec<Shown>,
     pub(crate) published: PodStatus,
@@ -100,6 +102,8 @@ pub(crate) enum Purpose {
     Probe(ContainerIdx, ProbeKind),
     Stop(ContainerIdx),
     Remove,
+    /// Removal that a restart of all containers waits for.
+    Reset,
 }
 
 impl PodMachine {
@@ -163,6 +167,7 @@ impl PodMachine {
             dirty: true,
             acted: false,
             retry_at: None,
+            restarting_all: false,
             shown,
             foreign_conditions: crate::conditions::foreign(api_status.conditions.as_deref().unwrap_or_default()),
             // Of what the API server wrote only the conditions' times are of use.
@@ -211,6 +216,7 @@ impl PodMachine {
             (Purpose::Probe(idx, kind), EffectResult::Probe(outcome)) => self.probed(idx, kind, outcome),
             (Purpose::Stop(idx), EffectResult::Stopped(result)) => self.container_stopped(idx, result),
             (Purpose::Remove, EffectResult::Removed | EffectResult::Done) => {}
+            (Purpose::Reset, EffectResult::Removed | EffectResult::Done) => self.end_reset_if_over(),
             (purpose, result) => {
                 self.effects.insert(effect, purpose);
                 self.violate(Violation::WrongAnswer { effect, answer: format!("{result:?}") });

@@ -154,3 +154,91 @@ impl Count {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads members such as `i:0 s:run m:wait`: role, then state. `run` runs and has started, `up` runs and has
+    /// not, `wait` never ran, a number is an exit code, a number with `w` one that is waiting to be restarted.
+    fn members(text: &str, policy: &str) -> Vec<Member> {
+        let member = |text: &str| {
+            let (role, state) = text.split_once(':').unwrap();
+            let role = match role {
+                "i" => Role::Init,
+                "s" => Role::Sidecar,
+                _ => Role::Main,
+            };
+            let code = state.trim_end_matches('w').parse().unwrap_or(0);
+            let state = match state {
+                "run" => MemberState::Running { started: true },
+                "up" => MemberState::Running { started: false },
+                "wait" => MemberState::Waiting(None),
+                _ if state.ends_with('w') => MemberState::Waiting(Some(code)),
+                _ => MemberState::Terminated(code),
+            };
+            let restartable = role == Role::Sidecar || policy == "Always" || (policy == "OnFailure" && code != 0);
+            Member { role, state, restartable }
+        };
+        text.split(' ').map(member).collect()
+    }
+
+    #[test]
+    fn s5_41_the_phase_table() {
+        let rows = [
+            // Initialising.
+            ("Never", "i:wait m:wait", "Pending"),
+            ("Never", "i:run m:wait", "Pending"),
+            ("Never", "i:0 m:wait", "Pending"),
+            ("Never", "i:1 m:wait", "Failed"),
+            ("Always", "i:1 m:wait", "Pending"),
+            ("OnFailure", "i:1w m:wait", "Pending"),
+            ("Never", "i:1 s:run m:run", "Failed"),
+            ("Never", "s:wait m:wait", "Pending"),
+            ("Never", "s:up m:wait", "Pending"),
+            ("Never", "s:run m:wait", "Pending"),
+            ("Never", "s:1w m:wait", "Pending"),
+            ("Always", "s:run i:run m:wait", "Pending"),
+            // Running.
+            ("Never", "s:run m:run", "Running"),
+            ("Never", "s:1 m:run", "Running"),
+            ("Never", "s:1w m:run", "Running"),
+            ("Always", "m:run m:wait", "Pending"),
+            ("Always", "m:run m:1w", "Running"),
+            ("Always", "m:1w", "Running"),
+            ("Always", "m:0", "Running"),
+            ("OnFailure", "m:1", "Running"),
+            ("OnFailure", "m:0 m:1w", "Running"),
+            ("Never", "m:0 m:run", "Running"),
+            ("Never", "s:run m:0", "Running"),
+            ("Never", "s:run m:1", "Running"),
+            // Done.
+            ("Never", "m:0 m:0", "Succeeded"),
+            ("OnFailure", "m:0", "Succeeded"),
+            ("Never", "m:0 m:1", "Failed"),
+            ("Never", "s:1 m:0", "Succeeded"),
+            ("Never", "s:137w m:0", "Succeeded"),
+            ("Never", "i:0 s:0 m:0", "Succeeded"),
+        ];
+        for (policy, text, expected) in rows {
+            let main_created = text.split(' ').any(|member| member.starts_with('m') && member != "m:wait");
+            let got = phase(&members(text, policy), main_created, false);
+            assert_eq!(got.as_str(), expected, "{policy} {text}");
+        }
+    }
+
+    #[test]
+    fn s5_41_a_sidecar_that_starts_up_again_makes_the_pod_pending_only_before_the_mains() {
+        let members = members("s:up m:run", "Always");
+        assert_eq!(phase(&members, true, false), Phase::Running);
+        assert_eq!(phase(&members, false, false), Phase::Pending);
+    }
+
+    #[test]
+    fn s4_42_a_pod_that_ends_succeeds_when_all_mains_did_under_every_policy() {
+        for policy in ["Always", "OnFailure", "Never"] {
+            assert_eq!(phase(&members("s:137 m:0 m:0", policy), true, true), Phase::Succeeded);
+            assert_eq!(phase(&members("s:0 m:0 m:143", policy), true, true), Phase::Failed);
+        }
+    }
+}

@@ -338,3 +338,64 @@ pub enum PlanError {
         value: String,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(spec: Value) -> Arc<Pod> {
+        let pod = json!({"metadata": {"name": "p", "namespace": "n", "uid": "u"}, "spec": spec});
+        Arc::new(serde_json::from_value(pod).unwrap())
+    }
+
+    fn plan(spec: Value) -> Result<PodPlan, PlanError> {
+        PodPlan::from_pod(&pod(spec))
+    }
+
+    #[test]
+    fn s1_01_only_the_policy_on_an_init_entry_makes_a_sidecar() {
+        let plan = plan(json!({
+            "initContainers": [{"name": "i"}, {"name": "s", "restartPolicy": "Always"}, {"name": "o", "restartPolicy": "OnFailure"}],
+            "containers": [{"name": "m", "restartPolicy": "Always"}],
+        }));
+        let roles: Vec<_> = plan.unwrap().containers.iter().map(|c| c.role).collect();
+        assert_eq!(roles, [Role::Init, Role::Sidecar, Role::Init, Role::Main]);
+    }
+
+    #[test]
+    fn s1_13_s1_16_defaults_are_filled_in() {
+        let plan = plan(json!({"containers": [{"name": "m", "livenessProbe": {"periodSeconds": 0}}]})).unwrap();
+        assert_eq!((plan.restart_policy, plan.grace), (RestartPolicy::Always, Duration::from_secs(30)));
+        let probe = plan.containers[0].liveness.as_ref().unwrap();
+        assert_eq!((probe.period.as_secs(), probe.timeout.as_secs(), probe.initial_delay.as_secs()), (10, 1, 0));
+        assert_eq!((probe.success_threshold, probe.failure_threshold), (1, 3));
+    }
+
+    #[test]
+    fn what_nothing_can_be_decided_from_is_refused() {
+        assert_eq!(plan(json!({"containers": []})), Err(PlanError::Missing { field: "spec.containers" }));
+        let error = plan(json!({"containers": [{"name": "m", "restartPolicy": "Sometimes"}]})).unwrap_err();
+        assert_eq!(error.to_string(), "spec.containers[0].restartPolicy: unsupported value \"Sometimes\"");
+        let no_uid = json!({"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": [{"name": "m"}]}});
+        let error = serde_json::from_value::<PodPlan>(no_uid).unwrap_err();
+        assert_eq!(error.to_string(), "pod has no metadata.uid");
+    }
+
+    #[test]
+    fn s2_25_the_hash_changes_with_name_and_image_only() {
+        let hash = |container: Value| plan(json!({"containers": [container]})).unwrap().containers[0].spec_hash();
+        let one = hash(json!({"name": "m", "image": "a", "env": [{"name": "X"}]}));
+        assert_eq!(one, hash(json!({"name": "m", "image": "a"})));
+        assert_ne!(one, hash(json!({"name": "m", "image": "b"})));
+        assert_ne!(one, hash(json!({"name": "n", "image": "a"})));
+    }
+
+    #[test]
+    fn s12_events_name_their_container_by_field_path() {
+        let plan = plan(json!({"initContainers": [{"name": "i"}], "containers": [{"name": "m"}]})).unwrap();
+        let paths: Vec<_> = plan.indices().map(|idx| plan.field_path(idx)).collect();
+        assert_eq!(paths, ["spec.initContainers{i}", "spec.containers{m}"]);
+    }
+}

@@ -40,8 +40,9 @@ pub(crate) struct Probe {
 }
 
 /// What the last status of an earlier life of the agent said.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Seen {
+    pub(crate) running_since: MonoTime,
     pub(crate) started: bool,
     pub(crate) ready: bool,
 }
@@ -105,7 +106,7 @@ impl Probes {
     /// Turns to an instance that an earlier life of the agent has looked at already: what its status said
     /// goes on to hold (contract S3-56), and first runs are spread over the period (contract S3-58).
     pub(crate) fn resume(&mut self, id: &str, now: MonoTime, plan: &ContainerPlan, seen: Seen, seed: u64) {
-        self.watch(id, now, plan);
+        self.watch(id, seen.running_since, plan);
         if seen.started {
             self.startup.verdict = Verdict::Success;
             self.startup.on_hold = true;
@@ -115,7 +116,8 @@ impl Probes {
         }
         for (kind, salt) in KINDS.into_iter().zip(1..) {
             if let Some(probe) = plan.probe(kind) {
-                self.get_mut(kind).due = Some(now + share(probe.period, seed, salt));
+                let probe_now = self.get_mut(kind);
+                probe_now.due = probe_now.due.max(Some(now + share(probe.period, seed, salt)));
             }
         }
     }

@@ -120,6 +120,55 @@ mod tests {
         MonoTime(Duration::from_secs(seconds))
     }
 
+    /// The matrix of S3-02: for each policy, whether a container that ended with 0 and one that ended with 1 is
+    /// restarted. An init container that ended with 0 is done and is not asked about.
+    #[test]
+    fn s3_02_who_is_restarted() {
+        let cases = [
+            ("Always", "app", [true, true]),
+            ("OnFailure", "app", [false, true]),
+            ("Never", "app", [false, false]),
+            ("OnFailure", "init", [false, true]),
+            ("Never", "init", [false, false]),
+            ("Always", "sidecar", [true, true]),
+            ("OnFailure", "sidecar", [true, true]),
+            ("Never", "sidecar", [true, true]),
+        ];
+        for (policy, name, expected) in cases {
+            let plan = plan(policy, serde_json::json!({}));
+            let container = plan.container(plan.find(name).unwrap());
+            assert_eq!([0, 1].map(|code| should_restart(container, code)), expected, "{policy} {name}");
+        }
+    }
+
+    #[test]
+    fn s3_01_the_first_matching_rule_wins_and_rules_need_an_own_policy() {
+        let rules = serde_json::json!({"restartPolicy": "Never", "restartPolicyRules": [
+            {"action": "Restart", "exitCodes": {"operator": "In", "values": [3, 4]}},
+            {"action": "RestartAllContainers", "exitCodes": {"operator": "NotIn", "values": [0, 1]}},
+        ]});
+        let with_policy = plan("Always", rules.clone());
+        let app = with_policy.container(with_policy.find("app").unwrap());
+        let actions = [0, 1, 3, 5].map(|code| matching_rule(app, code));
+        assert_eq!(actions, [None, None, Some(RuleAction::Restart), Some(RuleAction::RestartAll)]);
+        assert!(!should_restart(app, 1) && should_restart(app, 3));
+        let rules_only = serde_json::json!({"restartPolicyRules": rules["restartPolicyRules"]});
+        let without_policy = plan("Never", rules_only);
+        let app = without_policy.container(without_policy.find("app").unwrap());
+        assert!(!should_restart(app, 3));
+    }
+
+    fn plan(policy: &str, mut app: serde_json::Value) -> crate::PodPlan {
+        app["name"] = "app".into();
+        let pod = serde_json::json!({
+            "metadata": {"name": "p", "namespace": "n", "uid": "u"},
+            "spec": {"restartPolicy": policy, "containers": [app], "initContainers": [
+                {"name": "init"}, {"name": "sidecar", "restartPolicy": "Always"},
+            ]},
+        });
+        serde_json::from_value(pod).unwrap()
+    }
+
     #[test]
     fn s3_21_delays_double_from_ten_seconds_to_five_minutes() {
         let mut back_off = BackOff::default();

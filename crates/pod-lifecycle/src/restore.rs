@@ -23,6 +23,9 @@ impl PodMachine {
             machine.deadline_at = machine.plan.active_deadline.map(|deadline| now.mono + deadline.saturating_sub(age));
         }
         machine.foreign_conditions = conditions::foreign(last.conditions.as_deref().unwrap_or_default());
+        // S3-44
+        let restarting = last.conditions.iter().flatten().find(|c| c.type_ == conditions::RESTARTING_ALL);
+        machine.restarting_all = restarting.is_some_and(|condition| condition.status == "True");
         machine.published = last.clone();
         machine.adopt_sandboxes(seen.sandboxes);
         for idx in machine.plan.indices().collect::<Vec<_>>() {
@@ -67,8 +70,11 @@ impl PodMachine {
         let old_attempts = shown.as_ref().map_or(0, Shown::attempts);
         let newest_sandbox = self.sandbox.newest().map(|view| view.id.clone());
         // What an init container did in an older sandbox proves nothing (contract S3-51).
+        // Nor does an instance that is older than the one the status tells of.
         let counts = |view: &ContainerView| {
-            self.plan.container(idx).role == Role::Main || Some(&view.sandbox) == newest_sandbox.as_ref()
+            let in_sandbox =
+                self.plan.container(idx).role == Role::Main || Some(&view.sandbox) == newest_sandbox.as_ref();
+            in_sandbox && view.attempt.saturating_add(1) >= old_attempts
         };
         let now = self.now;
         let current = views.pop_if(|view| counts(view)).map(|view| Instance::new(view, now));
@@ -76,6 +82,7 @@ impl PodMachine {
         let container = &mut self.containers[idx.index()];
         container.next_attempt = seen_attempts.max(old_attempts);
         (container.current, container.previous) = (current, previous);
+        container.reset = shown.as_ref().is_some_and(Shown::is_reset); // S3-44
         if let Some(shown) = shown {
             self.shown[idx.index()] = self.without_record(idx, shown);
         }
@@ -85,7 +92,7 @@ impl PodMachine {
     /// S3-59: a container that ran and of which the runtime has nothing any more has ended unseen.
     fn without_record(&self, idx: ContainerIdx, shown: Shown) -> Shown {
         let container = &self.containers[idx.index()];
-        if !shown.is_running() || container.current.is_some() || container.previous.is_some() {
+        if !shown.is_running() || container.current.is_some() {
             return shown;
         }
         let count = shown.restart_count + u32::from(self.delete_grace.is_none());
@@ -100,7 +107,11 @@ impl PodMachine {
         let id = instance.view.id.clone();
         let same = old.filter(|status| status.container_id.as_deref() == Some(&format!("{ID_SCHEME}{id}")));
         let Some(status) = same else { return };
-        let seen = Seen { started: status.started == Some(true), ready: status.ready };
+        let seen = Seen {
+            running_since: instance.started_at().map_or(self.now.mono, |at| self.now.mono_of(at)),
+            started: status.started == Some(true),
+            ready: status.ready,
+        };
         let seed = seed.wrapping_add(u64::try_from(idx.index()).unwrap_or_default() << 32);
         container.probes.resume(&id, self.now.mono, self.plan.container(idx), seen, seed);
     }

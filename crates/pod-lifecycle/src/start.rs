@@ -31,7 +31,9 @@ pub(crate) enum StartStage {
 
 impl PodMachine {
     pub(crate) fn begin_start(&mut self, idx: ContainerIdx, last_exit: Option<MonoTime>) {
-        self.containers[idx.index()].wake = None;
+        let container = &mut self.containers[idx.index()];
+        container.wake = None;
+        container.crash_before = container.crash.clone();
         if let Some(event) = last_exit
             && self.crash_back_off(idx, event)
         {
@@ -70,9 +72,12 @@ impl PodMachine {
         let name = self.plan.container(idx).name().to_owned();
         let pod = self.plan.full_name();
         let message = format!("back-off {} restarting failed container={name} pod={pod}", go_duration(delay));
+        let judged_by_newest = self.containers[idx.index()].newest_dead().is_none_or(|i| i.finished == Some(event));
         if first {
             let text = format!("Back-off restarting failed container {name} in pod {pod}");
             self.event(Some(idx), EventType::Warning, "BackOff", text);
+        }
+        if first && judged_by_newest {
             self.moment(now.wall, Some(idx), MomentKind::BackOff { delay: until - now.mono });
         }
         self.start_blocked(idx, Failure { reason: "CrashLoopBackOff".to_owned(), message });
@@ -137,7 +142,10 @@ impl PodMachine {
 
     fn create_container(&mut self, idx: ContainerIdx) {
         let Some(sandbox) = self.sandbox.ready().map(|view| view.id.clone()) else {
-            self.job = None; // lost meanwhile; the next pass makes another
+            // Lost meanwhile; the next pass makes another. This attempt does not count.
+            let container = &mut self.containers[idx.index()];
+            container.crash = container.crash_before.clone();
+            self.job = None;
             return self.abort_pass();
         };
         let attempt = self.containers[idx.index()].next_attempt;
@@ -192,6 +200,7 @@ impl PodMachine {
         let container = &mut self.containers[idx.index()];
         let unneeded = container.retire();
         container.next_attempt = view.attempt.saturating_add(1);
+        (container.reset, container.reset_exit) = (false, None);
         let state = view.state.clone();
         container.current =
             Some(Instance::new(ContainerView { state: ContainerViewState::Created, ..view.clone() }, now));

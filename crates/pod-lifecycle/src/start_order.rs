@@ -33,6 +33,9 @@ impl PodMachine {
         if self.sandbox.ready().is_none() {
             return self.sandbox_actions();
         }
+        if self.restarting_all {
+            return self.restart_all_actions();
+        }
         let mut init = self.init_actions();
         if init.failed {
             return self.kill_pod_if_running();
@@ -56,8 +59,9 @@ impl PodMachine {
     }
 
     fn start_job(&self, container: ContainerIdx) -> Job {
-        let dead = self.containers[container.index()].newest_dead();
-        Job::Start { container, last_exit: dead.and_then(|instance| instance.finished) }
+        let state = &self.containers[container.index()];
+        let last_exit = state.newest_dead().and_then(|instance| instance.finished).or(state.reset_exit);
+        Job::Start { container, last_exit }
     }
 
     /// There is no usable sandbox (contract S3-50 to S3-53). What ran in a lost one has ended with it.

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{
 
 use crate::{
     ContainerIdx, ContainerViewState, MomentKind, Output, PodMachine, PodPlan, Role, Timestamp,
-    container::Exit,
+    container::{Exit, RESTARTING_ALL},
     machine::Life,
     phase::{Member, MemberState, Phase, phase},
     restart,
@@ -57,6 +57,11 @@ impl Shown {
         matches!(self.state, ShownState::Running { .. })
     }
 
+    /// Returns whether it waits for its turn in a restart of all containers.
+    pub(crate) fn is_reset(&self) -> bool {
+        matches!(&self.state, ShownState::Waiting { reason: Some(reason), .. } if reason == RESTARTING_ALL)
+    }
+
     fn exit(&self) -> Option<&Exit> {
         match &self.state {
             ShownState::Terminated(exit) => Some(exit),
@@ -101,6 +106,12 @@ impl PodMachine {
         let old = &self.shown[idx.index()];
         let exit_of_previous = container.previous.as_ref().and_then(crate::container::Instance::exit);
         let mut shown = match &container.current {
+            None if container.is_reset() => Shown {
+                restart_count: old.restart_count,
+                state: ShownState::Waiting { reason: Some(RESTARTING_ALL.to_owned()), message: None },
+                last: Some(Exit::reset()),
+                ..Shown::never_ran(&self.plan, idx)
+            },
             None if old.exit().is_some() => old.clone(),
             None => Shown {
                 restart_count: old.restart_count,
@@ -126,13 +137,17 @@ impl PodMachine {
         shown
     }
 
-    /// S5-03, S5-04: a failed attempt to start it shows as Waiting. Not so after an init container or a
-    /// sidecar has ended with 0: that stays Terminated through its back-off.
+    /// S5-03, S5-04: a failed attempt to start it shows as Waiting, as long as it is to be started again. Not so
+    /// after an init container or a sidecar has ended with 0: that stays Terminated through its back-off.
     fn show_blocked(&self, idx: ContainerIdx, shown: &mut Shown) {
         let Some(failure) = &self.containers[idx.index()].blocked else { return };
-        let init_ended_well =
-            self.plan.container(idx).role != Role::Main && shown.exit().is_some_and(|e| e.exit_code == 0);
-        if init_ended_well || !self.should_start(idx) {
+        if let Some(exit) = shown.exit() {
+            let ended_well = self.plan.container(idx).role != Role::Main && exit.exit_code == 0;
+            if ended_well || self.life != Life::Active {
+                return;
+            }
+        }
+        if !self.should_start(idx) {
             return;
         }
         if let ShownState::Terminated(exit) = &shown.state {
@@ -184,7 +199,8 @@ impl PodMachine {
         Member {
             role: plan.role,
             state: shown.member_state(plan.role, self.shown_started(idx)),
-            restartable: shown.last_code().is_some_and(|code| restart::should_restart(plan, code)),
+            restartable: self.containers[idx.index()].is_reset()
+                || shown.last_code().is_some_and(|code| restart::should_restart(plan, code)),
         }
     }
 

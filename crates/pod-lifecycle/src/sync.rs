@@ -34,6 +34,8 @@ pub(crate) enum Job {
         /// End of the instance that the crash back-off looks at (contract S3-30).
         last_exit: Option<MonoTime>,
     },
+    /// Remove every instance, to restart all containers.
+    RemoveAll,
     RemoveSandbox(String),
     Cleanup,
 }
@@ -48,6 +50,7 @@ pub(crate) enum Active {
     Cleanup,
     Starting(Starting),
     Killing,
+    Resetting,
 }
 
 impl PodMachine {
@@ -80,6 +83,7 @@ impl PodMachine {
             Job::ForgetInitContainers => self.forget_init_containers(),
             Job::CreateSandbox => self.create_sandbox(),
             Job::Start { container, last_exit } => self.begin_start(container, last_exit),
+            Job::RemoveAll => self.remove_all(),
             Job::RemoveSandbox(id) => self.remove_sandbox(id),
             Job::Cleanup => self.clean_up(),
         }
@@ -89,8 +93,11 @@ impl PodMachine {
     fn pass(&mut self) -> bool {
         match self.life {
             Life::Active if self.delete_grace.is_some() => {
+                // Judged by what the API was told last, as the kubelet judges it.
+                let was_initialised = self.has_initialised();
                 self.refresh();
                 self.terminate();
+                self.was_initialised = was_initialised;
                 true
             }
             Life::Active => self.sync(),
@@ -119,6 +126,7 @@ impl PodMachine {
         self.acted = false;
         self.retry_at = None;
         self.judge_deadline();
+        self.judge_restart_all();
         self.refresh();
         if self.computed_phase(false).outcome().is_some() {
             self.terminate();
@@ -163,7 +171,8 @@ impl PodMachine {
                 | Active::StopSandbox(_)
                 | Active::RemoveSandbox
                 | Active::Cleanup
-                | Active::Killing,
+                | Active::Killing
+                | Active::Resetting,
             )
             | None => None,
         };

@@ -22,6 +22,8 @@ use testkit::engine::World;
 const SCHEDULES: u32 = 10_000;
 /// Longer than any wait that a machine may have: back-off of five minutes, grace, deadline.
 const QUIET: Duration = Duration::from_secs(4 * 3600);
+/// By then the pods of the restart test have come to their end, if they have one.
+const HORIZON: Duration = Duration::from_secs(1200);
 
 fn runner(share: u32) -> TestRunner {
     #[expect(clippy::disallowed_methods, reason = "the test's size, not the machine's business")]
@@ -80,6 +82,33 @@ fn a_pod_whose_mains_are_done_ends_by_itself() {
                 guard.run_until(world, world.now() + QUIET)?;
                 if world.finished().is_some() { Ok(()) } else { Err("the pod did not end".to_owned()) }
             })
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn s3_55_an_agent_restart_changes_no_outcome() {
+    runner(4)
+        .run(&schedule::with_restarts(), |(schedule, restarts)| {
+            let outcome = |schedule: &Schedule| -> Result<_, String> {
+                let mut world = schedule.world();
+                let mut guard = Guard::new(&world);
+                schedule
+                    .play(&mut world, &mut guard)
+                    .and_then(|()| guard.run_until(&mut world, HORIZON))
+                    .map_err(|problem| format!("{problem}\n{}", testkit::engine::Transcript::of(&world, true)))?;
+                let text = testkit::engine::Transcript::of(&world, true);
+                Ok((schedule::remainder(&world), text))
+            };
+            let result = || -> Result<(), String> {
+                let (undisturbed, calm_text) = outcome(&schedule)?;
+                let (disturbed, text) = outcome(&schedule.with(restarts.clone()))?;
+                if undisturbed == disturbed {
+                    return Ok(());
+                }
+                Err(format!("undisturbed {undisturbed}\n{calm_text}\nwith restarts {disturbed}\n{text}"))
+            };
+            result().map_err(TestCaseError::fail)
         })
         .unwrap_or_else(|error| panic!("{error}"));
 }

@@ -32,9 +32,8 @@ impl fmt::Debug for Schedule {
 }
 
 impl Schedule {
-    #[allow(clippy::unwrap_used, reason = "schedules are made of valid pods")]
     pub(crate) fn world(&self) -> World {
-        let plan = PodPlan::from_pod(&Arc::new(pod_from_yaml(&self.yaml))).unwrap();
+        let plan = PodPlan::from_pod(&Arc::new(pod_from_yaml(&self.yaml))).expect("a valid pod");
         World::new(plan, self.behaviours.clone(), WorldOptions { latency: self.latency, seed: self.seed })
     }
 
@@ -46,6 +45,14 @@ impl Schedule {
             guard.look(world)?;
         }
         Ok(())
+    }
+
+    /// Adds agent restarts.
+    pub(crate) fn with(&self, restarts: Vec<Duration>) -> Self {
+        let mut schedule = self.clone();
+        schedule.actions.extend(restarts.into_iter().map(|at| (at, Action::AgentRestarts)));
+        schedule.actions.sort_by_key(|(at, _)| *at);
+        schedule
     }
 }
 
@@ -67,6 +74,23 @@ pub(crate) fn calm(world: &mut World) {
         if world.plan().container(idx).role != pod_lifecycle::Role::Sidecar {
             let name = world.plan().container(idx).name().to_owned();
             world.exit_later(&name, 0);
+        }
+    }
+}
+
+/// Says how a pod came out: outcome and exit codes of its mains, or the phase it is in.
+pub(crate) fn remainder(world: &World) -> String {
+    match world.finished() {
+        // One that restarts all its containers again and again comes by more than one phase.
+        None if world.plan().containers.iter().any(|c| c.spec.restart_policy_rules.is_some()) => "goes on".to_owned(),
+        None => format!("goes on in phase {:?}", world.stored().phase),
+        Some(outcome) => {
+            let mut text = format!("{outcome:?}");
+            for status in world.stored().container_statuses.iter().flatten() {
+                let terminated = status.state.as_ref().and_then(|state| state.terminated.as_ref());
+                let _ = write!(text, " {}={:?}", status.name, terminated.map(|t| t.exit_code));
+            }
+            text
         }
     }
 }
@@ -103,6 +127,26 @@ pub(crate) fn completing() -> impl Strategy<Value = Schedule> {
     })
 }
 
+/// Pods whose outcome hangs on nothing but what their containers do, and times of agent restarts.
+pub(crate) fn with_restarts() -> impl Strategy<Value = (Schedule, Vec<Duration>)> {
+    let pods = pod(vec(0..3_u8, 0..4), 1..3, prop_oneof![Just("OnFailure"), Just("Never")]);
+    pods.prop_flat_map(|(yaml, names)| {
+        // Deadlines, and mains that a probe or a hook ends, make the outcome a matter of time.
+        let yaml = yaml.lines().filter(|line| !line.contains("activeDeadlineSeconds")).collect::<Vec<_>>().join("\n");
+        let behaviours = names.iter().map(|name| steady(name.starts_with('m'))).collect::<Vec<_>>();
+        let schedule = (Just(yaml), Just(names), behaviours, any::<u64>(), prop_oneof![Just(0), Just(300)]).prop_map(
+            |(yaml, names, behaviours, seed, latency)| Schedule {
+                yaml,
+                behaviours: names.into_iter().zip(behaviours).collect(),
+                actions: Vec::new(),
+                latency: millis(latency),
+                seed,
+            },
+        );
+        (schedule, vec((0..40_000_u64).prop_map(millis), 1..4))
+    })
+}
+
 fn pod(
     init: impl Strategy<Value = Vec<u8>>,
     mains: std::ops::Range<usize>,
@@ -127,7 +171,10 @@ fn pod(
             }
             yaml.push_str("  containers:\n");
             for i in 0..mains {
-                let feature = features.next().unwrap_or_default();
+                let mut feature = features.next().unwrap_or_default();
+                if feature.contains(RULE) {
+                    feature.push_str(", restartPolicy: OnFailure");
+                }
                 let _ = writeln!(yaml, "  - {{name: m{i}, image: one{feature}}}");
                 names.push(format!("m{i}"));
             }
@@ -152,14 +199,19 @@ fn feature() -> impl Strategy<Value = String> {
         1 => Just(format!(", lifecycle: {{{}, {}}}", hook("preStop"), hook("postStart"))),
     ];
     let maybe = |strategy| option::weighted(0.25, strategy).prop_map(Option::unwrap_or_default);
+    let rule = prop_oneof![9 => Just(String::new()), 1 => Just(format!(", {RULE}"))];
     (
+        rule,
         maybe(probe("startupProbe").boxed()),
         maybe(probe("livenessProbe").boxed()),
         maybe(probe("readinessProbe").boxed()),
         hooks,
     )
-        .prop_map(|(a, b, c, d)| format!("{a}{b}{c}{d}"))
+        .prop_map(|(a, b, c, d, e)| format!("{a}{b}{c}{d}{e}"))
 }
+
+/// A rule that restarts the whole pod.
+const RULE: &str = "restartPolicyRules: [{action: RestartAllContainers, exitCodes: {operator: In, values: [137]}}]";
 
 fn behaviour() -> impl Strategy<Value = Behaviour> {
     let seconds = || (0..20_000_u64).prop_map(millis);
@@ -206,6 +258,35 @@ fn behaviour() -> impl Strategy<Value = Behaviour> {
             ..Behaviour::default()
         },
     )
+}
+
+/// A behaviour that comes to the same end whenever it is looked at.
+fn steady(main: bool) -> impl Strategy<Value = Behaviour> {
+    (behaviour(), 0..3_usize, 100..15_000_u64).prop_map(move |(behaviour, fails_first, run_for)| {
+        let calm = Behaviour {
+            post_start: Hook::default(),
+            start_error: false,
+            startup: ProbeRule::Passes,
+            liveness: ProbeRule::Passes,
+            image: ImageBehaviour::Present,
+            ..behaviour.clone()
+        };
+        if main {
+            Behaviour { run_for: Some(millis(run_for)), fails_first, ..calm }
+        } else {
+            // Long enough for every hook and startup probe, restart or not.
+            let run_for = behaviour.run_for.map(|time| time + Duration::from_secs(8));
+            Behaviour { run_for, startup: always(behaviour.startup), ..calm }
+        }
+    })
+}
+
+/// Keeps of a probe's rule what does not hang on when it is asked.
+fn always(rule: ProbeRule) -> ProbeRule {
+    match rule {
+        ProbeRule::Passes | ProbeRule::FailsUntil(_) | ProbeRule::FailsFrom(_) => ProbeRule::Passes,
+        ProbeRule::Fails | ProbeRule::Errs => rule,
+    }
 }
 
 fn action(names: Vec<String>) -> impl Strategy<Value = Action> {

@@ -17,6 +17,8 @@ pub struct Behaviour {
     pub message: String,
     /// What it does on the stop signal.
     pub on_term: OnTerm,
+    /// The runtime cannot stop it before this time of the world.
+    pub stop_fails_until: Duration,
     /// Its image.
     pub image: ImageBehaviour,
     /// Its configuration cannot be resolved before this time of the world.
@@ -44,6 +46,7 @@ impl Default for Behaviour {
             exit_reason: None,
             message: String::new(),
             on_term: OnTerm::Exit { after: Duration::ZERO, code: 0 },
+            stop_fails_until: Duration::ZERO,
             image: ImageBehaviour::Present,
             config_error_until: None,
             start_error: false,

@@ -11,6 +11,6 @@ mod world;
 
 pub use behaviour::{Behaviour, Hook, ImageBehaviour, OnTerm, ProbeRule};
 pub use log::Log;
-pub use script::{Action, Script, ScriptError, check, check_recorded, pod_from_yaml, transcript};
+pub use script::{Action, Script, ScriptError, check, check_recorded, pod, pod_from_yaml, transcript};
 pub use transcript::Transcript;
 pub use world::{Fact, Said, World, WorldOptions};

@@ -9,14 +9,14 @@
 //! until 60s                             how long to look
 //! ```
 //!
-//! Behaviour items: `runs D`, `exits N`, `oom`, `says TEXT`, `ignores TERM`, `stops in D [with N]`,
+//! Behaviour items: `runs D`, `exits N`, `oom`, `says TEXT`, `ignores TERM`, `stops in D [with N]`, `stop fails until D`,
 //! `image missing REASON [until D]`, `image takes D`, `config fails until D`, `cannot start`,
 //! `postStart|preStop takes D | fails [after D] | hangs`, `startup|liveness|readiness passes | fails |
 //! fails until D | fails from D | errs`.
 //!
 //! Actions: `exit NAME N`, `delete [grace N]`, `agent restarts`, `sandbox lost`, `image NAME IMAGE`,
 //! `deadline D`, and a behaviour line (`at 5s app: cannot start`). Without a time: `volumes fail until D`,
-//! `sandbox fails until D`, `until D`, `verbose`.
+//! `sandbox fails until D`, `until D`, `verbose` (every step), `show WORD…` (only lines that have one of the words).
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -33,6 +33,7 @@ pub struct Script {
     actions: Vec<(Duration, Action)>,
     until: Duration,
     verbose: bool,
+    show: Vec<String>,
     volumes_fail_until: Duration,
     sandbox_fails_until: Duration,
 }
@@ -162,6 +163,24 @@ fn status_parts(text: &str) -> Vec<String> {
     parts.map(ToOwned::to_owned).collect()
 }
 
+/// Writes the manifest of a pod. A container is its name, which is its image's too, with a `+` if it is a sidecar, and then any fields:
+/// `pod("Never", &["init", "proxy+ startupProbe: {periodSeconds: 1}"], &["app"])`.
+pub fn pod(policy: &str, init: &[&str], mains: &[&str]) -> String {
+    let list = |containers: &[&str]| containers.iter().map(|text| container(text)).collect::<String>();
+    let (init, mains) = (list(init), list(mains));
+    let init = if init.is_empty() { " []\n".to_owned() } else { format!("\n{init}") };
+    format!("spec:\n  restartPolicy: {policy}\n  initContainers:{init}  containers:\n{mains}")
+}
+
+fn container(text: &str) -> String {
+    let (name, fields) = text.split_once(' ').unwrap_or((text, ""));
+    let fields = if fields.is_empty() { String::new() } else { format!(", {fields}") };
+    match name.strip_suffix('+') {
+        Some(name) => format!("  - {{name: {name}, image: {name}, restartPolicy: Always{fields}}}\n"),
+        None => format!("  - {{name: {name}, image: {name}{fields}}}\n"),
+    }
+}
+
 /// Reads a pod, with the metadata that an API server would have added.
 ///
 /// # Panics
@@ -187,8 +206,13 @@ impl Script {
         self.play(yaml).1
     }
 
+    /// Plays it on the pod of a manifest. Returns the world as it is then, and the transcript.
+    ///
+    /// # Panics
+    ///
+    /// As [`check`].
     #[track_caller]
-    fn play(&self, yaml: &str) -> (World, String) {
+    pub fn play(&self, yaml: &str) -> (World, String) {
         let plan = plan_of(pod_from_yaml(yaml));
         let options = WorldOptions { latency: Duration::ZERO, seed: 1 };
         let mut world = World::new(plan, self.behaviours.clone(), options);
@@ -203,6 +227,8 @@ impl Script {
         if let Err(violation) = world.check() {
             panic!("{violation}\n{text}");
         }
+        let shown = |line: &&str| self.show.is_empty() || self.show.iter().any(|word| line.contains(word.as_str()));
+        let text = text.lines().filter(shown).flat_map(|line| [line, "\n"]).collect();
         (world, text)
     }
 }
@@ -264,6 +290,7 @@ impl Script {
         match words.as_slice() {
             ["until", at] => self.until = duration(at)?,
             ["verbose"] => self.verbose = true,
+            ["show", words @ ..] => self.show = words.iter().map(|word| (*word).to_owned()).collect(),
             ["volumes", "fail", "until", at] => self.volumes_fail_until = duration(at)?,
             ["sandbox", "fails", "until", at] => self.sandbox_fails_until = duration(at)?,
             ["at", at, rest @ ..] => self.actions.push((duration(at)?, action(rest)?)),
@@ -313,6 +340,7 @@ fn apply_item(behaviour: &mut Behaviour, item: &str) -> Option<()> {
         ["stops", "in", time, "with", code] => {
             behaviour.on_term = OnTerm::Exit { after: duration(time)?, code: code.parse().ok()? };
         }
+        ["stop", "fails", "until", at] => behaviour.stop_fails_until = duration(at)?,
         ["image", rest @ ..] => behaviour.image = image(rest)?,
         ["config", "fails", "until", at] => behaviour.config_error_until = Some(duration(at)?),
         ["can", "start"] => behaviour.start_error = false,

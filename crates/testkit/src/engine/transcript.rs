@@ -59,7 +59,7 @@ impl Transcript {
 
     fn line(&mut self, at: Duration, text: &str) {
         let time = format!("{:.1}", at.as_secs_f64());
-        let _ = writeln!(self.text, "{time:>6} {}", text.trim_end());
+        let _ = writeln!(self.text, "{time:<6} {}", text.trim_end());
     }
 
     fn add(&mut self, world: &World, at: Duration, output: &Output) {

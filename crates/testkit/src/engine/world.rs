@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::PodStatus;
+use k8s_openapi::api::core::v1::{PodCondition, PodStatus};
 use pod_lifecycle::{
     ContainerIdx, ContainerView, ContainerViewState, Effect, EffectId, EffectResult, Failure, HookKind, HookOutcome,
     Input, MonoTime, Now, Outcome, Output, PodMachine, PodPlan, PodUpdate, ProbeKind, ProbeOutcome, PulledImage,
@@ -265,8 +265,13 @@ impl World {
 
     /// Hands over a changed pod.
     pub fn update(&mut self, plan: PodPlan) {
+        self.update_with(plan, Vec::new());
+    }
+
+    /// Hands over a changed pod with conditions that others have set.
+    pub fn update_with(&mut self, plan: PodPlan, foreign_conditions: Vec<PodCondition>) {
         self.plan = plan.clone();
-        self.tell(Input::Desired(PodUpdate { plan, foreign_conditions: Vec::new() }));
+        self.tell(Input::Desired(PodUpdate { plan, foreign_conditions }));
     }
 
     /// Ends a container's process.
@@ -335,7 +340,8 @@ impl World {
         at(self.now, self.lives)
     }
 
-    fn tell(&mut self, input: Input) {
+    /// Hands over any input.
+    pub fn tell(&mut self, input: Input) {
         if self.finished.is_some() {
             return;
         }
@@ -574,6 +580,9 @@ impl World {
 
     fn stop_container(&mut self, effect: EffectId, container: ContainerIdx, id: &str, grace: Duration) {
         let behaviour = self.behaviour(container);
+        if let Err(failed) = self.fails_until(behaviour.stop_fails_until, "StopError", "the runtime is busy") {
+            return self.answer(effect, EffectResult::Stopped(Err(failed)));
+        }
         let Some(process) = self.containers.get_mut(id).filter(|process| is_running(&process.view)) else {
             return self.answer(effect, EffectResult::Stopped(Ok(())));
         };

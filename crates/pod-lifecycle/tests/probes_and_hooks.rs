@@ -1,0 +1,388 @@
+//! Contract S6 and S7: probes and hooks.
+
+use expect_test::expect;
+use testkit::engine::{check, pod};
+
+#[test]
+fn s6_03_first_runs_and_periods() {
+    let probes = "startupProbe: {periodSeconds: 3, initialDelaySeconds: 2}, \
+                  livenessProbe: {periodSeconds: 2, initialDelaySeconds: 1}, readinessProbe: {periodSeconds: 4}";
+    check(
+        &pod("Always", &[], &[&format!("app {probes}")]),
+        "
+app: startup fails until 4s
+until 12s
+verbose
+show probe Unhealthy Running
+",
+        expect![[r#"
+            0.0    ~ pod #0 phase Running
+            0.0    = Running; app Running rs #0
+            2.0    > startup probe of app
+            5.0    > startup probe of app
+            5.0    ~ app #0 startup probe passed
+            5.0    = app Running rS #0
+            5.0    > liveness probe of app
+            5.0    > readiness probe of app
+            5.0    ~ app #0 readiness probe passed
+            5.0    = [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
+            7.0    > liveness probe of app
+            9.0    > liveness probe of app
+            9.0    > readiness probe of app
+            11.0   > liveness probe of app
+        "#]],
+    );
+}
+
+#[test]
+fn s6_05_readiness_is_asked_at_once_after_the_startup_probe_has_passed() {
+    let pod = pod(
+        "Always",
+        &[],
+        &["app startupProbe: {periodSeconds: 1, failureThreshold: 9}, readinessProbe: {periodSeconds: 30}"],
+    );
+    check(
+        &pod,
+        "app: startup fails until 4s\nuntil 40s\nverbose\nshow probe Running",
+        expect![[r#"
+            0.0    ~ pod #0 phase Running
+            0.0    = Running; app Running rs #0
+            0.0    > startup probe of app
+            1.0    > startup probe of app
+            1.0    ! app Warning Unhealthy: Startup probe failed:
+            2.0    > startup probe of app
+            2.0    ! app Warning Unhealthy: Startup probe failed:
+            3.0    > startup probe of app
+            3.0    ! app Warning Unhealthy: Startup probe failed:
+            4.0    > startup probe of app
+            4.0    ~ app #0 startup probe passed
+            4.0    = app Running rS #0
+            4.0    > readiness probe of app
+            4.0    ~ app #0 readiness probe passed
+            4.0    = [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
+            34.0   > readiness probe of app
+        "#]],
+    );
+}
+
+#[test]
+fn s6_12_readiness_comes_and_goes_without_a_restart() {
+    let pod = pod("Always", &[], &["app readinessProbe: {periodSeconds: 1, failureThreshold: 2, successThreshold: 2}"]);
+    check(
+        &pod,
+        "at 5s app: readiness fails\nat 10s app: readiness passes\nuntil 20s\nshow Ready start stop",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:ContainerCreating rs #0
+            0.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]
+            0.0    > start app
+            1.0    = [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
+            7.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Running rS #0
+            12.0   = [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
+        "#]],
+    );
+}
+
+#[test]
+fn s6_13_s3_13_a_main_that_fails_liveness_under_never_is_stopped_and_stays_down() {
+    let pod = pod("Never", &[], &["app livenessProbe: {periodSeconds: 1}", "other"]);
+    check(
+        &pod,
+        "app: liveness fails from 3s\nuntil 20s\nshow start stop Killing app",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:ContainerCreating rs #0; other Waiting:ContainerCreating rs #0
+            0.0    > start app
+            0.0    > start other
+            0.0    = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0; other Running RS #0
+            3.0    ! app Warning Unhealthy: Liveness probe failed:
+            4.0    ! app Warning Unhealthy: Liveness probe failed:
+            5.0    ! app Warning Unhealthy: Liveness probe failed:
+            5.0    ! app Killing: Container app failed liveness probe
+            5.0    > stop app within 30s (Liveness)
+            5.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Completed(0) rs #0
+        "#]],
+    );
+}
+
+#[test]
+fn s6_15_a_startup_kill_uses_the_probes_grace() {
+    let probe = "startupProbe: {periodSeconds: 1, terminationGracePeriodSeconds: 500}";
+    let script = "app: startup fails\nuntil 6s\nshow stop Killing";
+    check(
+        &pod("Always", &[], &[&format!("app {probe}")]),
+        script,
+        expect![[r#"
+            3.0    ! app Killing: Container app failed startup probe, will be restarted
+            3.0    > stop app within 500s (Startup)
+            6.0    ! app Killing: Container app failed startup probe, will be restarted
+            6.0    > stop app within 500s (Startup)
+        "#]],
+    );
+}
+
+#[test]
+fn s6_16_a_probe_that_cannot_be_run_neither_passes_nor_fails() {
+    let probes = "livenessProbe: {periodSeconds: 1}, readinessProbe: {periodSeconds: 1}";
+    let script = "app: liveness errs, readiness errs\nuntil 3s\nshow Unhealthy stop app";
+    check(
+        &pod("Always", &[], &[&format!("app {probes}")]),
+        script,
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:ContainerCreating rs #0
+            0.0    > start app
+            0.0    = Running; app Running rS #0
+            0.0    ! app Warning Unhealthy: Readiness probe errored and resulted in unknown state: no such port
+            1.0    ! app Warning Unhealthy: Liveness probe errored and resulted in unknown state: no such port
+            1.0    ! app Warning Unhealthy: Readiness probe errored and resulted in unknown state: no such port
+            2.0    ! app Warning Unhealthy: Liveness probe errored and resulted in unknown state: no such port
+            2.0    ! app Warning Unhealthy: Readiness probe errored and resulted in unknown state: no such port
+            3.0    ! app Warning Unhealthy: Liveness probe errored and resulted in unknown state: no such port
+            3.0    ! app Warning Unhealthy: Readiness probe errored and resulted in unknown state: no such port
+        "#]],
+    );
+}
+
+#[test]
+fn s6_24_a_sidecar_that_fails_liveness_for_ever_fails_no_pod() {
+    let pod = pod("Never", &["s1+ livenessProbe: {periodSeconds: 1, failureThreshold: 1}"], &["app"]);
+    check(
+        &pod,
+        "s1: liveness fails\napp: runs 30s\nshow start #",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
+            0.0    > start s1
+            0.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Running RS #0
+            0.0    > start app
+            0.0    = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
+            1.0    > start s1
+            1.0    = s1 Running RS #1 last=Completed(0)
+            2.0    > start s1
+            2.0    = s1 Running RS #2 last=Completed(0)
+            3.0    ! s1 Warning BackOff: Back-off restarting failed container s1 in pod pod_default(uid-1)
+            3.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Completed(0) rs #2 last=Completed(0)
+            3.0    ! s1 Warning BackOff: Back-off restarting failed container s1 in pod pod_default(uid-1)
+            13.0   > start s1
+            13.0   = [Sandbox=True Initialized=True Ready=True Containers=True]; s1 Running RS #3 last=Completed(0)
+            14.0   ! s1 Warning BackOff: Back-off restarting failed container s1 in pod pod_default(uid-1)
+            14.0   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Completed(0) rs #3 last=Completed(0)
+            14.0   ! s1 Warning BackOff: Back-off restarting failed container s1 in pod pod_default(uid-1)
+            30.0   = Succeeded; [Sandbox=False Initialized=True/PodCompleted Ready=False/PodCompleted Containers=False/PodCompleted]; app Completed(0) rs #0
+            30.0   # Succeeded
+        "#]],
+    );
+}
+
+#[test]
+fn s6_25_a_sidecar_that_starts_up_at_the_third_attempt_lets_the_pod_go_on() {
+    let pod = pod("Never", &["s1+ startupProbe: {periodSeconds: 1, failureThreshold: 2}"], &["app"]);
+    check(
+        &pod,
+        "s1: startup fails\nat 5s s1: startup passes\napp: runs 1s\nshow start #",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
+            0.0    > start s1
+            0.0    = s1 Running rs #0
+            2.0    ! s1 Killing: Init container s1 failed startup probe
+            2.0    > start s1
+            2.0    = s1 Running rs #1 last=Completed(0)
+            4.0    ! s1 Killing: Init container s1 failed startup probe
+            4.0    > start s1
+            4.0    = s1 Running rs #2 last=Completed(0)
+            6.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Running RS #2 last=Completed(0)
+            6.0    > start app
+            6.0    = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
+            7.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Completed(0) rs #0
+            7.0    = Succeeded; [Sandbox=False Initialized=True/PodCompleted Ready=False/PodCompleted Containers=False/PodCompleted]; s1 Completed(0) rs #2 last=Completed(0)
+            7.0    # Succeeded
+        "#]],
+    );
+}
+
+#[test]
+fn s7_02_a_hook_that_hangs_holds_the_pod_until_it_is_deleted() {
+    let pod = pod("Always", &["s1+ lifecycle: {postStart: {exec: {command: [x]}}}"], &["app"]);
+    check(
+        &pod,
+        "s1: postStart hangs\nat 1000s delete\nverbose\nshow start postStart stop cancel #",
+        expect![[r#"
+            0.0    ~ pod #0 phase Pending
+            0.0    = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
+            0.0    ~ pod #0 sandbox ready
+            0.0    > create s1 #0
+            0.0    ~ s1 #0 created
+            0.0    > start s1
+            0.0    ~ s1 #0 started
+            0.0    ! s1 Started: Container started
+            0.0    > postStart of s1
+            0.0    ~ s1 #0 postStart began
+            1000.0 > cancel
+            1000.0 ~ s1 #0 ready
+            1000.0 = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Running RS #0
+            1000.0 > stop s1 within 30s (PodEnds)
+            1000.0 ~ s1 #0 stop signal (PodEnds)
+            1000.0 ~ s1 #0 exited 0 Completed
+            1000.0 ~ pod #0 phase Failed
+            1000.0 = Failed; [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Completed(0) rs #0
+            1000.0 > stop sandbox
+            1000.0 # Failed
+        "#]],
+    );
+}
+
+#[test]
+fn s7_02_a_command_hook_ends_with_its_container() {
+    let pod = pod("Never", &[], &["app lifecycle: {postStart: {exec: {command: [x]}}}"]);
+    check(
+        &pod,
+        "app: postStart hangs\nat 5s exit app 3\nshow start postStart PostStart app #",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:ContainerCreating rs #0
+            0.0    > start app
+            0.0    > postStart of app
+            5.0    ! app Warning FailedPostStartHook: PostStartHook failed
+            5.0    = Failed; [Sandbox=False Initialized=True Ready=False/PodFailed Containers=False/PodFailed]; app Error(3) rs #0
+            5.0    # Failed
+        "#]],
+    );
+}
+
+#[test]
+fn s7_03_a_failed_post_start_hook_stops_the_container_with_its_pre_stop_hook() {
+    let hooks = "lifecycle: {postStart: {exec: {command: [x]}}, preStop: {exec: {command: [x]}}}";
+    let pod = pod("Always", &[], &[&format!("app {hooks}")]);
+    check(
+        &pod,
+        "app: postStart fails after 1s, preStop takes 2s, stops in 1s\nuntil 5s",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:ContainerCreating rs #0
+            0.0    > prepare volumes
+            0.0    > create sandbox 0
+            0.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]
+            0.0    > start app
+            0.0    > postStart of app
+            1.0    ! app Warning FailedPostStartHook: PostStartHook failed
+            1.0    ! app Killing: FailedPostStartHook
+            1.0    > preStop of app
+            3.0    > stop app within 28s (PostStartHook)
+            4.0    = Running; app Waiting:PostStartHookError rs #0 last=Completed(0)
+            4.0    > start app
+            4.0    > postStart of app
+            5.0    ! app Warning FailedPostStartHook: PostStartHook failed
+            5.0    ! app Killing: FailedPostStartHook
+            5.0    > preStop of app
+        "#]],
+    );
+}
+
+#[test]
+fn s7_04_under_never_the_kill_decides_the_phase() {
+    let pod = pod("Never", &[], &["app lifecycle: {postStart: {exec: {command: [x]}}}"]);
+    check(
+        &pod,
+        "app: postStart fails\nuntil 5s\nshow app #",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:ContainerCreating rs #0
+            0.0    > start app
+            0.0    > postStart of app
+            0.0    ! app Warning FailedPostStartHook: PostStartHook failed
+            0.0    ! app Killing: FailedPostStartHook
+            0.0    > stop app within 30s (PostStartHook)
+            0.0    = Succeeded; [Sandbox=False Initialized=True/PodCompleted Ready=False/PodCompleted Containers=False/PodCompleted]; app Completed(0) rs #0
+            0.0    # Succeeded
+        "#]],
+    );
+}
+
+#[test]
+fn s7_05_a_sidecar_whose_post_start_hook_fails_lets_nobody_start() {
+    let pod = pod("Never", &["s1+ lifecycle: {postStart: {exec: {command: [x]}}}"], &["app"]);
+    check(
+        &pod,
+        "s1: postStart fails, stops in 0s with 143\nuntil 40s\nshow start s1",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
+            0.0    > start s1
+            0.0    > postStart of s1
+            0.0    ! s1 Warning FailedPostStartHook: PostStartHook failed
+            0.0    ! s1 Killing: FailedPostStartHook
+            0.0    > stop s1 within 30s (PostStartHook)
+            0.0    = s1 Waiting:PostStartHookError rs #0 last=Error(143)
+            0.0    > start s1
+            0.0    > postStart of s1
+            0.0    ! s1 Warning FailedPostStartHook: PostStartHook failed
+            0.0    ! s1 Killing: FailedPostStartHook
+            0.0    > stop s1 within 30s (PostStartHook)
+            0.0    = s1 Waiting:PostStartHookError rs #1 last=Error(143)
+            0.0    ! s1 Warning BackOff: Back-off restarting failed container s1 in pod pod_default(uid-1)
+            0.0    = s1 Waiting:CrashLoopBackOff rs #1 last=Error(143)
+            10.0   > start s1
+            10.0   > postStart of s1
+            10.0   ! s1 Warning FailedPostStartHook: PostStartHook failed
+            10.0   ! s1 Killing: FailedPostStartHook
+            10.0   > stop s1 within 30s (PostStartHook)
+            10.0   = s1 Waiting:PostStartHookError rs #2 last=Error(143)
+            10.0   ! s1 Warning BackOff: Back-off restarting failed container s1 in pod pod_default(uid-1)
+            10.0   = s1 Waiting:CrashLoopBackOff rs #2 last=Error(143)
+            30.0   > start s1
+            30.0   > postStart of s1
+            30.0   ! s1 Warning FailedPostStartHook: PostStartHook failed
+            30.0   ! s1 Killing: FailedPostStartHook
+            30.0   > stop s1 within 30s (PostStartHook)
+            30.0   = s1 Waiting:PostStartHookError rs #3 last=Error(143)
+            30.0   ! s1 Warning BackOff: Back-off restarting failed container s1 in pod pod_default(uid-1)
+            30.0   = s1 Waiting:CrashLoopBackOff rs #3 last=Error(143)
+        "#]],
+    );
+}
+
+#[test]
+fn s7_10_pre_stop_runs_before_every_kill_of_a_live_container() {
+    let pod =
+        pod("Always", &[], &["app livenessProbe: {periodSeconds: 1}, lifecycle: {preStop: {exec: {command: [x]}}}"]);
+    check(
+        &pod,
+        "app: liveness fails from 3s\nat 6s image app two\nat 8s delete\nshow preStop stop",
+        expect![[r#"
+            5.0    > preStop of app
+            5.0    > stop app within 30s (Liveness)
+            6.0    > preStop of app
+            6.0    > stop app within 30s (DefinitionChanged)
+            8.0    > preStop of app
+            8.0    > stop app within 30s (PodEnds)
+            8.0    > stop sandbox
+        "#]],
+    );
+}
+
+#[test]
+fn s7_11_a_long_pre_stop_hook_is_cut_by_the_grace() {
+    let pod = pod("Always", &[], &["app lifecycle: {preStop: {sleep: {seconds: 50}}}"]);
+    check(
+        &pod,
+        "app: preStop takes 50s\nat 1s delete grace 30\nverbose\nshow preStop stop PreStop exited",
+        expect![[r#"
+            1.0    > preStop of app
+            1.0    ~ app #0 preStop began
+            31.0   > stop app within 2s (PodEnds)
+            31.0   ~ app #0 stop signal (PodEnds)
+            31.0   ~ app #0 exited 0 Completed
+            31.0   ~ app #0 preStop ended, ok=true
+            31.0   > stop sandbox
+        "#]],
+    );
+}
+
+#[test]
+fn s7_12_the_hook_of_a_later_sidecar_delays_the_earlier_one() {
+    let pod = pod("Always", &["side1+", "side2+ lifecycle: {preStop: {exec: {command: [x]}}}"], &["app"]);
+    check(
+        &pod,
+        "side2: preStop takes 8s\nat 1s delete\nshow preStop stop",
+        expect![[r#"
+            1.0    > preStop of side2
+            1.0    > stop app within 30s (PodEnds)
+            9.0    > stop side2 within 22s (PodEnds)
+            9.0    > stop side1 within 22s (PodEnds)
+            9.0    > stop sandbox
+        "#]],
+    );
+}

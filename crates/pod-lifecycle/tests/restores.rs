@@ -1,0 +1,172 @@
+//! Contract S3-55 to S3-59: what an agent restart changes, and what not.
+
+use expect_test::expect;
+use testkit::engine::{check, pod};
+
+#[test]
+fn s3_55_nothing_that_runs_is_touched() {
+    check(
+        &pod("Always", &["i1", "s1+"], &["app"]),
+        "
+i1: runs 1s
+at 10s agent restarts
+at 20s exit app 1
+until 30s
+",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; i1 Waiting:PodInitializing rs #0; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
+            0.0    > prepare volumes
+            0.0    > create sandbox 0
+            0.0    = [Sandbox=True Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]
+            0.0    > start i1
+            0.0    = i1 Running rS #0
+            1.0    = i1 Completed(0) Rs #0
+            1.0    > start s1
+            1.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Running RS #0
+            1.0    > start app
+            1.0    = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
+            10.0   > prepare volumes
+            20.0   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Error(1) rs #0
+            20.0   > start app
+            20.0   = [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #1 last=Error(1)
+        "#]],
+    );
+}
+
+#[test]
+fn s3_55_an_init_container_goes_on_running() {
+    let script = "i1: runs 10s\ni2: runs 1s\nat 5s agent restarts\nuntil 20s\nshow start i1";
+    check(
+        &pod("Always", &["i1", "i2"], &["app"]),
+        script,
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; i1 Waiting:PodInitializing rs #0; i2 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
+            0.0    > start i1
+            0.0    = i1 Running rS #0
+            10.0   = i1 Completed(0) Rs #0
+            10.0   > start i2
+            11.0   > start app
+        "#]],
+    );
+}
+
+#[test]
+fn s3_56_started_and_ready_are_kept() {
+    let probes = "startupProbe: {periodSeconds: 1}, readinessProbe: {periodSeconds: 1}";
+    check(
+        &pod("Always", &[&format!("s1+ {probes}")], &[&format!("app {probes}")]),
+        "
+at 10s agent restarts
+until 15s
+show s1 app Ready
+",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
+            0.0    = [Sandbox=True Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]
+            0.0    > start s1
+            0.0    = s1 Running rs #0
+            0.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Running rS #0
+            0.0    = s1 Running RS #0
+            0.0    > start app
+            0.0    = Running; app Running rs #0
+            0.0    = app Running rS #0
+            0.0    = [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
+        "#]],
+    );
+}
+
+#[test]
+fn s3_57_a_sidecar_that_had_started_up_keeps_the_pod_initialised() {
+    check(
+        &pod("Always", &["s1+ startupProbe: {periodSeconds: 1}"], &["app"]),
+        "
+at 10s agent restarts
+at 10s s1: startup fails
+at 12s exit app 1
+until 15s
+show start
+",
+        expect![[r#"
+            0.0    > start s1
+            0.0    > start app
+            12.0   > start app
+        "#]],
+    );
+}
+
+#[test]
+fn s4_03_a_natural_end_goes_on_after_a_restart() {
+    let script = "s1: stops in 10s\napp: runs 1s\nat 5s agent restarts\nshow stop # Succeeded";
+    check(
+        &pod("Never", &["s1+"], &["app"]),
+        script,
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
+            0.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Running RS #0
+            0.0    = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
+            1.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Completed(0) rs #0
+            1.0    > stop s1 within 30s (PodEnds)
+            5.0    > stop s1 within 30s (PodEnds)
+            11.0   = Succeeded; [Sandbox=False Initialized=True/PodCompleted Ready=False/PodCompleted Containers=False/PodCompleted]; s1 Completed(0) rs #0
+            11.0   > stop sandbox
+            11.0   # Succeeded
+        "#]],
+    );
+}
+
+#[test]
+fn s4_44_a_terminal_status_is_final_across_a_restart() {
+    let script = "app: runs 1s, exits 3\nat 1s agent restarts\nshow start # Failed clean";
+    check(
+        &pod("Never", &[], &["app"]),
+        script,
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:ContainerCreating rs #0
+            0.0    > start app
+            0.0    = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
+            1.0    = Failed; [Sandbox=False Initialized=True Ready=False/PodFailed Containers=False/PodFailed]; app Error(3) rs #0
+            1.0    > clean up
+            1.0    # Failed
+        "#]],
+    );
+}
+
+#[test]
+fn s4_54_the_deadline_is_counted_from_the_first_start_of_the_pod() {
+    let pod = format!("{}  activeDeadlineSeconds: 20\n", pod("Always", &[], &["app"]));
+    check(
+        &pod,
+        "at 15s agent restarts\nshow DeadlineExceeded #",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:ContainerCreating rs #0
+            0.0    = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
+            20.0   ! DeadlineExceeded: Pod was active on the node longer than the specified deadline
+            20.0   = Failed (DeadlineExceeded); [Sandbox=False Initialized=True Ready=False/PodFailed Containers=False/PodFailed]; app Completed(0) rs #0
+            20.0   # Failed
+        "#]],
+    );
+}
+
+#[test]
+fn s3_51_a_sandbox_lost_while_the_agent_was_away_is_made_anew() {
+    check(
+        &pod("Always", &["i1"], &["app"]),
+        "
+i1: runs 1s
+at 5s sandbox lost
+at 5s agent restarts
+until 20s
+show sandbox start SandboxChanged
+",
+        expect![[r#"
+            0.0    > create sandbox 0
+            0.0    > start i1
+            1.0    > start app
+            5.0    ! SandboxChanged: Pod sandbox changed, it will be killed and re-created.
+            5.0    > stop sandbox
+            5.0    > create sandbox 1
+            5.0    > start i1
+            6.0    > start app
+        "#]],
+    );
+}
