@@ -31,6 +31,28 @@ const CASES: &[Case] = &[
         says: &["unknown field \"spec.containers[0].imagee\""],
     },
     Case {
+        what: "probe on a plain init container",
+        manifest: "{apiVersion: v1, kind: Pod, metadata: {name: x}, spec: {restartPolicy: Never,
+            initContainers: [{name: i, image: busybox, startupProbe: {tcpSocket: {port: 1}}}],
+            containers: [{name: a, image: busybox}]}}",
+        exit: 2,
+        says: &["spec.initContainers[0].startupProbe", "Forbidden"],
+    },
+    Case {
+        what: "duplicate names",
+        manifest: "{apiVersion: v1, kind: Pod, metadata: {name: x}, spec: {restartPolicy: Never,
+            initContainers: [{name: a, image: busybox}], containers: [{name: a, image: busybox}]}}",
+        exit: 2,
+        says: &["Duplicate value: \"a\""],
+    },
+    Case {
+        what: "job template that restarts always",
+        manifest: "{apiVersion: batch/v1, kind: Job, metadata: {name: x}, spec: {template: {spec: {
+            restartPolicy: Always, containers: [{name: a, image: busybox}]}}}}",
+        exit: 2,
+        says: &["spec.template.spec.restartPolicy"],
+    },
+    Case {
         what: "missing image",
         manifest: "{apiVersion: v1, kind: Pod, metadata: {name: x}, spec: {restartPolicy: Never,
             containers: [{name: a, image: 'nowhere.invalid/none:1', imagePullPolicy: Never}]}}",
