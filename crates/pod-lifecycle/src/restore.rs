@@ -28,6 +28,13 @@ impl PodMachine {
         machine.restarting_all = restarting.is_some_and(|condition| condition.status == "True");
         machine.published = last.clone();
         machine.adopt_sandboxes(seen.sandboxes);
+        // A sandbox there was, even if its record is gone: a pod that must run once does not run twice.
+        let ran = machine
+            .plan
+            .indices()
+            .filter_map(|idx| machine.last_status_of(idx, last))
+            .any(|s| s.container_id.is_some());
+        machine.sandbox.next_attempt = machine.sandbox.next_attempt.max(u32::from(ran));
         for idx in machine.plan.indices().collect::<Vec<_>>() {
             let views = seen.containers.iter().filter(|view| view.container == idx).cloned().collect();
             let old = machine.last_status_of(idx, last);

@@ -134,7 +134,7 @@ impl PodMachine {
         }
         self.publish();
         self.agenda = self.actions().into();
-        if self.agenda.is_empty() && self.sandbox.newest().is_some_and(|_| self.sandbox.ready().is_none()) {
+        if self.agenda.is_empty() && self.sandbox.ready().is_none() && self.gets_no_other_sandbox() {
             // S3-52: the pod is killed. Kubernetes leaves one that has containers that never ran as it is, for
             // ever; there is nothing to be gained from that.
             self.terminate();

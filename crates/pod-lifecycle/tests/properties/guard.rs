@@ -27,7 +27,7 @@ impl Guard {
     pub(crate) fn expect(&mut self, action: &Action) {
         match action {
             Action::Delete { grace: Some(grace) } => self.grace = self.grace.min(*grace),
-            Action::AgentRestarts => self.killing_since = None,
+            Action::AgentRestarts | Action::RecordsLost => self.killing_since = None,
             Action::Delete { grace: None }
             | Action::Exit { .. }
             | Action::SandboxLost

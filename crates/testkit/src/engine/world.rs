@@ -313,6 +313,14 @@ impl World {
         self.tell(Input::SandboxLost);
     }
 
+    /// Everything that the runtime has of the pod is gone, as after a reboot of a machine without a disk, and the
+    /// agent comes back.
+    pub fn lose_records(&mut self) {
+        self.sandboxes.clear();
+        self.containers.clear();
+        self.restart_agent();
+    }
+
     /// The agent dies and comes back. What it was about to do and had not done yet is not done.
     pub fn restart_agent(&mut self) {
         if self.finished.is_some() {
