@@ -1,3 +1,5 @@
+//! Tests of Jobs and CronJobs.
+
 use super::*;
 
 const NONE: [&str; 0] = [];

@@ -1,3 +1,5 @@
+//! Tests of validation, by rule.
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

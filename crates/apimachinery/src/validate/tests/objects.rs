@@ -1,3 +1,5 @@
+//! Tests of metadata, ConfigMaps, Secrets and Events.
+
 use super::*;
 
 const NONE: [&str; 0] = [];

@@ -1,3 +1,5 @@
+//! Tests of pods.
+
 use super::*;
 
 const NONE: [&str; 0] = [];

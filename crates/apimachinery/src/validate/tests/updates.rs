@@ -1,3 +1,5 @@
+//! Tests of what may change in an object.
+
 use super::*;
 
 const NONE: [&str; 0] = [];
