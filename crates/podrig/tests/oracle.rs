@@ -512,9 +512,9 @@ fn without_back_off(value: &Value) -> Value {
 
 /// Compares whole objects as [`settled`] compares values.
 fn same(a: &BTreeMap<String, Value>, b: &BTreeMap<String, Value>) -> bool {
-    let settle = |object: &Value| match object {
-        Value::Object(parts) => parts.iter().map(|(part, value)| (part.clone(), without_back_off(value))).collect(),
-        other => other.clone(),
+    let settle = |object: &Value| -> Value {
+        let parts = object.as_object().into_iter().flatten();
+        parts.map(|(part, value)| (part.clone(), without_back_off(value))).collect()
     };
     let settle = |objects: &BTreeMap<String, Value>| -> Vec<(String, Value)> {
         objects.iter().map(|(name, object)| (name.clone(), settle(object))).collect()
