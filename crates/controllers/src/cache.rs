@@ -28,6 +28,7 @@ pub(crate) struct Cache<K> {
     inner: RwLock<Inner<K>>,
     handlers: RwLock<Vec<Arc<Handler<K>>>>,
     synced: watch::Sender<bool>,
+    shrink: fn(&mut K),
 }
 
 struct Inner<K> {
@@ -42,9 +43,10 @@ impl<K> Cache<K>
 where
     K: Resource<DynamicType = ()> + 'static,
 {
-    pub(crate) fn new() -> Self {
+    /// An empty cache. `shrink` drops what nobody reads of an object before it is kept.
+    pub(crate) fn new(shrink: fn(&mut K)) -> Self {
         let inner = Inner { objects: BTreeMap::new(), by_controller: BTreeMap::new(), buried: BTreeSet::new() };
-        Self { inner: RwLock::new(inner), handlers: RwLock::default(), synced: watch::Sender::new(false) }
+        Self { inner: RwLock::new(inner), handlers: RwLock::default(), synced: watch::Sender::new(false), shrink }
     }
 
     /// Adds a handler. It is called after each change, outside the cache's lock, and must be quick.
@@ -84,7 +86,8 @@ where
     }
 
     /// Takes in a version of an object, unless a newer one is known.
-    pub(crate) fn apply(&self, object: K) {
+    pub(crate) fn apply(&self, mut object: K) {
+        (self.shrink)(&mut object);
         let key = Key::of(object.meta());
         let new = Arc::new(object);
         let old = {
@@ -197,12 +200,6 @@ fn controller_uid(object: &ObjectMeta) -> String {
     meta::controller(object).map(|owner| owner.uid.clone()).unwrap_or_default()
 }
 
-impl<K: Resource<DynamicType = ()> + 'static> Default for Cache<K> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl<K> Debug for Cache<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache").finish_non_exhaustive()
@@ -232,7 +229,7 @@ mod tests {
 
     #[test]
     fn an_older_version_never_replaces_a_newer_one() {
-        let cache = Cache::new();
+        let cache = Cache::new(|_| {});
         cache.apply(object("a", "1", 7));
         cache.apply(object("a", "1", 5));
         assert_eq!(versions(&cache), [7]);
@@ -242,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_late_watch_event_does_not_bring_a_deleted_object_back() {
-        let cache = Cache::new();
+        let cache = Cache::new(|_| {});
         cache.apply(object("a", "1", 7));
         cache.bury(&object("a", "1", 7).metadata);
         cache.apply(object("a", "1", 8));
@@ -254,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_list_removes_what_it_lacks_but_not_what_was_written_after_it() {
-        let cache = Cache::new();
+        let cache = Cache::new(|_| {});
         cache.apply(object("old", "1", 3));
         cache.apply(object("own-write", "2", 9));
         cache.replace(vec![object("listed", "3", 4)], 6);

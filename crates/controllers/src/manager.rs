@@ -94,7 +94,7 @@ struct Wiring {
 }
 
 fn controllers(client: Client, options: Options, recorder: Recorder) -> Vec<BoxFuture<'static, ()>> {
-    let caches = Caches::default();
+    let caches = Caches::new();
     let mut wiring = Wiring { client, options, recorder, tasks: Vec::new() };
     if wiring.options.jobs {
         wiring.jobs(&caches);
@@ -114,11 +114,21 @@ fn controllers(client: Client, options: Options, recorder: Recorder) -> Vec<BoxF
 }
 
 /// What several controllers read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Caches {
     cronjobs: Arc<Cache<CronJob>>,
     jobs: Arc<Cache<Job>>,
     pods: Arc<Cache<Pod>>,
+}
+
+impl Caches {
+    fn new() -> Self {
+        Self {
+            cronjobs: Arc::new(Cache::new(shrink::cronjob)),
+            jobs: Arc::new(Cache::new(shrink::job)),
+            pods: Arc::new(Cache::new(shrink::pod)),
+        }
+    }
 }
 
 impl Wiring {
@@ -171,7 +181,7 @@ impl Wiring {
     }
 
     fn scheduler(&mut self, pods: &Arc<Cache<Pod>>) {
-        let nodes = Arc::new(Cache::<Node>::new());
+        let nodes = Arc::new(Cache::new(shrink::node));
         let scheduler = Arc::new(Scheduler {
             client: self.client.clone(),
             pods: Arc::clone(pods),
@@ -187,7 +197,7 @@ impl Wiring {
         let watched = (Arc::clone(&scheduler), Arc::clone(&queue));
         nodes.on_change(move |change| watched.0.node_changed(&change, &watched.1));
         self.work(pods, queue, move |key| Arc::clone(&scheduler).pass(key));
-        self.tasks.push(reflect(Api::<Node>::all(self.client.clone()), nodes, shrink::node).boxed());
+        self.tasks.push(reflect(Api::<Node>::all(self.client.clone()), nodes).boxed());
     }
 
     fn garbage_collector(&mut self, caches: &Caches) {
@@ -211,10 +221,10 @@ impl Wiring {
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
-        let cache = Arc::new(Cache::new());
+        let cache = Arc::new(Cache::new(shrink::metadata));
         collect_from(collector, &cache);
         let source = MetadataOf(Api::<K>::all(self.client.clone()));
-        self.tasks.push(reflect(source, Arc::clone(&cache), shrink::metadata).boxed());
+        self.tasks.push(reflect(source, Arc::clone(&cache)).boxed());
         cache
     }
 
@@ -241,11 +251,11 @@ impl Wiring {
         let owners = self.options.jobs || self.options.cronjobs || self.options.garbage_collector;
         if owners {
             let source = Api::<CronJob>::all(client.clone());
-            self.tasks.push(reflect(source, Arc::clone(&cronjobs), shrink::cronjob).boxed());
+            self.tasks.push(reflect(source, Arc::clone(&cronjobs)).boxed());
             let (jobs, client) = (Arc::clone(&jobs), self.client.clone());
             let task = async move {
                 cronjobs.wait_synced().await;
-                reflect(Api::<Job>::all(client), jobs, shrink::job).await;
+                reflect(Api::<Job>::all(client), jobs).await;
             };
             self.tasks.push(task.boxed());
         }
@@ -253,7 +263,7 @@ impl Wiring {
             if owners {
                 jobs.wait_synced().await;
             }
-            reflect(Api::<Pod>::all(client), pods, shrink::pod).await;
+            reflect(Api::<Pod>::all(client), pods).await;
         };
         self.tasks.push(task.boxed());
     }

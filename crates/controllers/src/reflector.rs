@@ -82,15 +82,13 @@ where
 }
 
 /// Keeps `cache` current for as long as it is polled.
-///
-/// `shrink` drops what nobody reads of an object before it is kept.
-pub(crate) async fn reflect<S: Source>(api: S, cache: Arc<Cache<S::Object>>, shrink: fn(&mut S::Object)) {
+pub(crate) async fn reflect<S: Source>(api: S, cache: Arc<Cache<S::Object>>) {
     let mut failures = 0;
     loop {
-        match list(&api, &cache, shrink).await {
+        match list(&api, &cache).await {
             Ok(version) => {
                 failures = 0;
-                follow(&api, &cache, shrink, version).await;
+                follow(&api, &cache, version).await;
             }
             Err(error) => {
                 tracing::warn!(kind = %S::Object::kind(&()), %error, "listing failed");
@@ -101,7 +99,7 @@ pub(crate) async fn reflect<S: Source>(api: S, cache: Arc<Cache<S::Object>>, shr
     }
 }
 
-async fn list<S: Source>(api: &S, cache: &Cache<S::Object>, shrink: fn(&mut S::Object)) -> kube::Result<String> {
+async fn list<S: Source>(api: &S, cache: &Cache<S::Object>) -> kube::Result<String> {
     let mut params = ListParams::default().limit(PAGE);
     let mut objects = Vec::new();
     loop {
@@ -112,19 +110,20 @@ async fn list<S: Source>(api: &S, cache: &Cache<S::Object>, shrink: fn(&mut S::O
             continue;
         }
         let version = page.metadata.resource_version.unwrap_or_default();
-        objects.iter_mut().for_each(shrink);
         cache.replace(objects, version.parse().unwrap_or(0));
         return Ok(version);
     }
 }
 
 /// Follows the watch until its version is too old for the server.
-async fn follow<S: Source>(api: &S, cache: &Cache<S::Object>, shrink: fn(&mut S::Object), mut version: String) {
+async fn follow<S: Source>(api: &S, cache: &Cache<S::Object>, mut version: String) {
     let params = WatchParams::default().timeout(WATCH_SECONDS);
     let mut failures = 0;
     loop {
-        match watch_once(api, cache, shrink, &params, &mut version).await {
-            Ok(()) => failures = 0,
+        match watch_once(api, cache, &params, &mut version).await {
+            Ok(true) => failures = 0,
+            // It ended without a word: do not ask at once again and again.
+            Ok(false) => failures += 1,
             Err(kube::Error::Api(status)) if status.code == 410 => return,
             Err(error) => {
                 tracing::debug!(kind = %S::Object::kind(&()), %error, "watch broke");
@@ -135,19 +134,20 @@ async fn follow<S: Source>(api: &S, cache: &Cache<S::Object>, shrink: fn(&mut S:
     }
 }
 
+/// Returns whether anything was heard.
 async fn watch_once<S: Source>(
     api: &S,
     cache: &Cache<S::Object>,
-    shrink: fn(&mut S::Object),
     params: &WatchParams,
     version: &mut String,
-) -> kube::Result<()> {
+) -> kube::Result<bool> {
+    let mut heard = false;
     let mut events = api.watch(params, version).await?;
     while let Some(event) = events.try_next().await? {
+        heard = true;
         match event {
-            WatchEvent::Added(mut object) | WatchEvent::Modified(mut object) => {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                 note_version(version, object.meta().resource_version.as_ref());
-                shrink(&mut object);
                 cache.apply(object);
             }
             WatchEvent::Deleted(object) => {
@@ -158,7 +158,7 @@ async fn watch_once<S: Source>(
             WatchEvent::Error(status) => return Err(kube::Error::Api(status)),
         }
     }
-    Ok(())
+    Ok(heard)
 }
 
 fn note_version(version: &mut String, seen: Option<&String>) {

@@ -71,6 +71,10 @@ impl Controller {
         let Err(error) = self.execute(&key, &job, &plan).await else {
             return Ok(if plan.is_settled() { Next::at(plan.wake_at) } else { Next::Again });
         };
+        if api::is_conflict(&error.source) {
+            // Somebody else wrote first; the cache has been brought up to date.
+            return Ok(Next::Again);
+        }
         if !(plan.delete.is_empty() && plan.create.is_empty()) {
             // The status shall say what came of it even if the next attempts fail too.
             let plan = self.plan(&key, &job, false);

@@ -1,8 +1,12 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 //! A world for controllers: an API server in memory, a node, and hands that play the kubelet.
 
+use std::convert::Infallible;
 use std::fmt::Debug;
+use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use apiserver::ApiServer;
@@ -20,6 +24,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tower::Service;
 
 /// A clock that stands still until it is moved.
 #[derive(Debug, Clone)]
@@ -55,6 +60,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct World {
     pub client: Client,
+    server: ApiServer,
     controllers: Option<(watch::Sender<bool>, JoinHandle<()>)>,
 }
 
@@ -73,7 +79,7 @@ impl World {
     async fn with(options: apiserver::Options) -> Self {
         let server = ApiServer::in_memory(options);
         let client = Client::new(server.service(), "default");
-        let world = Self { client, controllers: None };
+        let world = Self { client, server, controllers: None };
         let nodes: Api<Node> = Api::all(world.client.clone());
         let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node1"}});
         nodes.create(&PostParams::default(), &from(node)).await.unwrap();
@@ -93,9 +99,22 @@ impl World {
     }
 
     pub fn start(&mut self, options: Options) {
+        self.start_with(self.client.clone(), options);
+    }
+
+    fn start_with(&mut self, client: Client, options: Options) {
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(controllers::run(self.client.clone(), options, stopped));
+        let task = tokio::spawn(controllers::run(client, options, stopped));
         self.controllers = Some((stop, task));
+    }
+
+    /// Starts controllers that get no answer any more from their `writes`-th write on, which is
+    /// still carried out. The receiver says true when that has happened.
+    pub fn start_doomed(&mut self, options: Options, writes: usize) -> watch::Receiver<bool> {
+        let (blown, told) = watch::channel(false);
+        let fuse = Fuse { inner: self.server.service(), left: Arc::new(AtomicUsize::new(writes)), blown };
+        self.start_with(Client::new(fuse, "default"), options);
+        told
     }
 
     /// Ends the controllers as `kill -9` does: in the middle of whatever they are doing.
@@ -182,6 +201,44 @@ impl World {
         events.sort_by_key(|event| event.first_timestamp.clone());
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
         events.iter().map(|event| (text(&event.reason), text(&event.message))).collect()
+    }
+}
+
+/// The way to the API server that breaks after some writes.
+#[derive(Clone)]
+struct Fuse {
+    inner: apiserver::ApiService,
+    left: Arc<AtomicUsize>,
+    blown: watch::Sender<bool>,
+}
+
+type Reply = <apiserver::ApiService as Service<http::Request<kube::client::Body>>>::Response;
+
+impl Service<http::Request<kube::client::Body>> for Fuse {
+    type Response = Reply;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Reply, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<kube::client::Body>) -> Self::Future {
+        let write = request.method() != http::Method::GET;
+        let left = if write { self.left.fetch_sub(1, Ordering::SeqCst) } else { usize::MAX };
+        let (answer, blown) = (self.inner.call(request), self.blown.clone());
+        async move {
+            if left == 0 || left > usize::MAX / 2 && write {
+                return pending().await;
+            }
+            let answer = answer.await;
+            if left == 1 {
+                blown.send_replace(true);
+                return pending().await;
+            }
+            answer
+        }
+        .boxed()
     }
 }
 

@@ -112,7 +112,7 @@ fn check(sim: &Sim, end: &mut Option<JobStatus>, most_active: i32) {
     assert!(sim.active().len() <= usize::try_from(most_active).unwrap(), "too many active: {}", show(sim));
     if let Some(before) = end {
         assert_eq!(*before, status, "a finished Job does not change");
-    } else if facts::finished(&sim.job).is_some() {
+    } else if finished(&sim.job).is_some() {
         *end = Some(status);
     }
 }
@@ -126,7 +126,7 @@ fn run_to_the_end(sim: &mut Sim, end: &mut Option<JobStatus>, most_active: i32, 
         let plan = sim.settle();
         check(sim, end, most_active);
         assert!(sim.plan().is_settled(), "a settled plan stays settled");
-        if facts::finished(&sim.job).is_some() {
+        if finished(&sim.job).is_some() {
             return;
         }
         let unfinished = sim.unfinished();
