@@ -173,3 +173,30 @@ async fn s10_25_a_job_created_before_a_crash_is_adopted_and_not_created_again() 
     assert_eq!(cronjob.status.unwrap().active.unwrap()[0].uid, made.metadata.uid);
     wait_jobs(&world, &["tick-28578841"]).await;
 }
+
+#[tokio::test]
+async fn s10_09_controllers_killed_after_any_write_start_one_job_for_one_time() {
+    for writes in 1.. {
+        let clock = HandClock::at("2024-05-03T10:00:30Z");
+        let mut world = World::on(&clock).await;
+        world.create::<CronJob>(cronjob(json!({"concurrencyPolicy": "Replace"}))).await;
+        clock.set("2024-05-03T10:01:00.1Z");
+        let mut blown = world.start_doomed(options(&clock), writes);
+        let booked = |c: &CronJob| active(c) == ["tick-28578841"];
+        let survived = tokio::select! {
+            _ = async { wait_cronjob(&world, "active", booked).await; world.events("CronJob", 1).await } => true,
+            _ = blown.wait_for(|blown| *blown) => false,
+        };
+        world.kill().await;
+        world.start(options(&clock));
+        let cronjob = wait_cronjob(&world, "active", booked).await;
+        let jobs = wait_jobs(&world, &["tick-28578841"]).await;
+        let status = cronjob.status.unwrap();
+        assert_eq!(status.active.unwrap()[0].uid, jobs[0].metadata.uid, "killed after write {writes}");
+        assert_eq!(status.last_schedule_time.unwrap().0.to_string(), "2024-05-03T10:01:00Z");
+        if survived {
+            assert!(writes > 2, "there are more writes than that");
+            break;
+        }
+    }
+}

@@ -2,6 +2,8 @@
 
 mod fit;
 mod ledger;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
