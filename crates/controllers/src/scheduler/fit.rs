@@ -154,7 +154,7 @@ fn missing_resources(pod: &Pod, node: &Node, ledger: &Ledger) -> Vec<String> {
         missing.push("Too many pods".to_owned());
     }
     for (resource, wanted) in requests(pod).into_iter().filter(|(_, wanted)| !wanted.is_zero()) {
-        let Some(has) = allocatable(node, &resource).or_else(|| unlisted(node, &resource)) else { continue };
+        let Some(has) = allocatable(node, &resource) else { continue };
         if ledger.taken_of(name, &resource) + wanted > has {
             missing.push(format!("Insufficient {resource}"));
         }
@@ -162,14 +162,10 @@ fn missing_resources(pod: &Pod, node: &Node, ledger: &Ledger) -> Vec<String> {
     missing
 }
 
+/// What the node has of a resource: nothing of what it does not list, anything if it lists nothing.
 fn allocatable(node: &Node, resource: &str) -> Option<Quantity> {
     let amounts = node.status.as_ref()?.allocatable.as_ref()?;
-    Quantity::try_from(amounts.get(resource)?).ok()
-}
-
-/// A node that lists what it has has nothing else.
-fn unlisted(node: &Node, _resource: &str) -> Option<Quantity> {
-    node.status.as_ref()?.allocatable.as_ref().map(|_| Quantity::ZERO)
+    Some(amounts.get(resource).and_then(|amount| Quantity::try_from(amount).ok()).unwrap_or(Quantity::ZERO))
 }
 
 /// What of a node matters for placing pods.

@@ -38,7 +38,7 @@ fn bound() -> Placement {
 fn refused(pod: &Pod, node: Arc<Node>, ledger: &Ledger) -> String {
     match place(pod, &[node], ledger) {
         Placement::Refused(message) => message,
-        other => panic!("not refused: {other:?}"),
+        other @ (Placement::Bind(_) | Placement::NoReadyNode) => panic!("not refused: {other:?}"),
     }
 }
 

@@ -110,6 +110,10 @@ fn check(sim: &Sim, end: &mut Option<JobStatus>, most_active: i32) {
     assert!(number(status.succeeded) + count(&uncounted.succeeded) <= sim.succeeded.len(), "{}", show(sim));
     assert!(number(status.failed) + count(&uncounted.failed) <= sim.failed.len(), "{}", show(sim));
     assert!(sim.active().len() <= usize::try_from(most_active).unwrap(), "too many active: {}", show(sim));
+    if sim.job.spec.as_ref().unwrap().pod_replacement_policy.as_deref() == Some("Failed") {
+        let most = usize::try_from(most_active).unwrap();
+        assert!(sim.unfinished().len() <= most, "replaced too early: {}", show(sim));
+    }
     if let Some(before) = end {
         assert_eq!(*before, status, "a finished Job does not change");
     } else if finished(&sim.job).is_some() {
