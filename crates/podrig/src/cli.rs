@@ -42,9 +42,9 @@ pub(crate) fn main() -> ExitCode {
     init_logging();
     let dirs = crate::Dirs { data: args.data_dir, run: args.run_dir };
     let result = match args.command {
-        Command::Run(args) => commands::run::main(args, dirs),
-        Command::Demo(args) => commands::demo::main(&args, dirs),
-        Command::Image(args) => commands::image::main(args, dirs),
+        Command::Run(args) => commands::run::main(&args, &dirs),
+        Command::Demo(args) => commands::demo::main(&args, &dirs),
+        Command::Image(args) => commands::image::main(args, &dirs),
     };
     match result {
         Ok(exit) => exit.into(),

@@ -2,20 +2,29 @@
 //!
 //! Each running command is an *instance* with directories of its own, named by a random id. It holds a
 //! lock on a file named like them; the kernel drops the lock when the process dies, however it dies.
-//! So whoever gets that lock knows that the instance is dead and removes everything it left.
+//! So whoever gets that lock knows that the instance is dead and removes everything it left. The lock files lie in
+//! one place for the whole machine, since pods share the machine's network and cgroups whatever directories their
+//! instances use; each says where its instance keeps its state.
 
 use std::{
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
 use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+
+/// Lock files of all instances on the machine. They are of no use after a reboot, so they lie in memory.
+const LOCKS: &str = "/run/podrig/locks";
+
+/// Held while instances appear and disappear.
+const ALL: &str = "/run/podrig/instances.lock";
 
 /// Where state is kept.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Dirs {
     /// Images and the persistent part of instances.
     pub data: PathBuf,
@@ -29,8 +38,10 @@ impl Dirs {
         self.data.join("images")
     }
 
-    fn locks(&self) -> PathBuf {
-        self.data.join("locks")
+    /// Makes the paths independent of the working directory.
+    fn absolute(&self) -> Result<Self> {
+        let absolute = |path: &Path| path.canonicalize().with_context(|| format!("resolving {}", path.display()));
+        Ok(Self { data: absolute(&self.data)?, run: absolute(&self.run)? })
     }
 
     fn data_of(&self, id: &str) -> PathBuf {
@@ -61,20 +72,23 @@ impl Instance {
     /// # Errors
     /// When the directories cannot be made, or a dead instance's remains cannot be removed.
     pub fn create(dirs: &Dirs) -> Result<Self> {
-        for dir in [&dirs.data, &dirs.run, &dirs.locks()] {
+        for dir in [&dirs.data, &dirs.run, Path::new(LOCKS)] {
             make_dir(dir)?;
         }
+        let dirs = dirs.absolute()?;
         // Held while instances appear and disappear, so that nobody sees a half-made one.
-        let _all = lock_all(dirs)?;
-        sweep(dirs)?;
+        let _all = lock_all()?;
+        sweep(&dirs)?;
         let id = uuid::Uuid::new_v4().simple().to_string()[..12].to_owned();
-        let lock = open_lock(&lock_path(dirs, &id))?;
+        let mut lock = open_lock(&lock_path(&id))?;
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .with_context(|| format!("locking instance {id}"))?;
+        let text = serde_json::to_vec(&dirs).context("encoding the directories")?;
+        lock.write_all(&text).with_context(|| format!("writing the lock of instance {id}"))?;
         let (data, run) = (dirs.data_of(&id), dirs.run_of(&id));
         make_dir(&data)?;
         make_dir(&run)?;
-        Ok(Self { id, data, run, dirs: dirs.clone(), lock })
+        Ok(Self { id, data, run, dirs, lock })
     }
 
     /// Returns where the logs of its pods are.
@@ -97,7 +111,7 @@ impl Instance {
     /// # Errors
     /// When something cannot be removed; the next start tries again.
     pub fn remove(self) -> Result<()> {
-        let _all = lock_all(&self.dirs)?;
+        let _all = lock_all()?;
         remove(&self.dirs, &self.id)?;
         drop(self.lock);
         remove_empty(&self.dirs);
@@ -111,20 +125,32 @@ pub(crate) fn runtime_options(dirs: &Dirs, id: &str, shim: PathBuf) -> runtime::
     runtime::Options { shim_exe: shim, ..defaults }
 }
 
+/// Removes what dead instances left: all on this machine, and what a reboot left in these directories.
 fn sweep(dirs: &Dirs) -> Result<()> {
-    let entries = fs::read_dir(dirs.locks()).with_context(|| format!("listing {}", dirs.locks().display()))?;
-    for entry in entries {
-        let path = entry.context("listing instances")?.path();
-        let Some(id) = path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned) else { continue };
-        if path.extension().is_none_or(|extension| extension != "lock") {
+    for id in names(Path::new(LOCKS))?.iter().filter_map(|name| name.strip_suffix(".lock")) {
+        let mut lock = open_lock(&lock_path(id))?;
+        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             continue;
         }
-        let lock = open_lock(&path)?;
-        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            remove(dirs, &id).with_context(|| format!("removing what instance {id} left"))?;
-        }
+        let mut text = String::new();
+        lock.read_to_string(&mut text).with_context(|| format!("reading the lock of instance {id}"))?;
+        // One that died before it had written its directories has none.
+        let theirs = serde_json::from_str(&text).unwrap_or_else(|_| dirs.clone());
+        remove(&theirs, id).with_context(|| format!("removing what instance {id} left"))?;
+    }
+    for id in names(&dirs.data.join("instances"))?.iter().filter(|id| !lock_path(id).exists()) {
+        remove(dirs, id).with_context(|| format!("removing what instance {id} left"))?;
     }
     Ok(())
+}
+
+/// Lists a directory; a missing one is empty.
+fn names(dir: &Path) -> Result<Vec<String>> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.with_context(|| format!("listing {}", dir.display()))?,
+    };
+    Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
 }
 
 /// Removes all of an instance; its lock file goes last, so that an interrupted removal is taken up again.
@@ -137,7 +163,12 @@ fn remove(dirs: &Dirs, id: &str) -> Result<()> {
     for dir in [&data, &run] {
         remove_tree(dir)?;
     }
-    fs::remove_file(lock_path(dirs, id)).with_context(|| format!("removing the lock of instance {id}"))
+    match fs::remove_file(lock_path(id)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing the lock of instance {id}"))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Removes directories that the last instance leaves empty; images stay.
@@ -148,14 +179,13 @@ fn remove_empty(dirs: &Dirs) {
     }
 }
 
-fn lock_path(dirs: &Dirs, id: &str) -> PathBuf {
-    dirs.locks().join(id).with_extension("lock")
+fn lock_path(id: &str) -> PathBuf {
+    Path::new(LOCKS).join(id).with_extension("lock")
 }
 
-fn lock_all(dirs: &Dirs) -> Result<File> {
-    let path = dirs.data.join("instances.lock");
-    let lock = open_lock(&path)?;
-    rustix::fs::flock(&lock, FlockOperation::LockExclusive).with_context(|| format!("locking {}", path.display()))?;
+fn lock_all() -> Result<File> {
+    let lock = open_lock(Path::new(ALL))?;
+    rustix::fs::flock(&lock, FlockOperation::LockExclusive).with_context(|| format!("locking {ALL}"))?;
     Ok(lock)
 }
 
@@ -163,6 +193,7 @@ fn open_lock(path: &Path) -> Result<File> {
     OpenOptions::new()
         .create(true)
         .truncate(false)
+        .read(true)
         .write(true)
         .mode(0o600)
         .open(path)

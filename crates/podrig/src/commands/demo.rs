@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 
-use super::{executor, require_root};
+use super::require_root;
 use crate::{
     Dirs, apply, demo,
     error::{CommandError, Exit},
     manifest,
     output::{Screen, style},
-    run::{Limits, Report, Session, Verdict, state_lines},
+    run::{Limits, Play, Report, Verdict, play, state_lines},
 };
 
 /// Show what native sidecars change: the same CronJob twice, classic and native
@@ -29,33 +29,30 @@ restartPolicy: Always and a startupProbe. So the app waited until port 8081 answ
 stopped when the app had ended. Its exit code 137 (it ignores SIGTERM) does not count.";
 
 /// Runs the command.
-pub(crate) fn main(_: &Args, dirs: Dirs) -> Result<Exit, CommandError> {
+pub(crate) fn main(_: &Args, dirs: &Dirs) -> Result<Exit, CommandError> {
     require_root()?;
-    executor()?.block_on(run(&dirs))
-}
-
-async fn run(dirs: &Dirs) -> Result<Exit, CommandError> {
     let screen = Arc::new(Screen::new(false));
     let store = runtime::image::Store::open(&dirs.images()).context("opening the image store")?;
-    tokio::task::spawn_blocking(move || demo::add_images(&store)).await.context("making the demo's images")??;
+    demo::add_images(&store)?;
     screen.progress("classic: app and sidecar are ordinary containers of one pod");
     let hang = Limits { after_stuck: Some(SHOW_HANG), stop_grace: Some(Duration::from_secs(1)), ..Limits::default() };
-    let classic = play(dirs, &screen, demo::CLASSIC, hang).await?;
+    let classic = play_manifest(dirs, &screen, demo::CLASSIC, hang)?;
+    if classic.result == Verdict::Interrupted {
+        return Ok(Exit::Interrupted);
+    }
     screen.progress("native: the sidecar is an init container with restartPolicy: Always and a startupProbe");
-    let native = play(dirs, &screen, demo::NATIVE, Limits::default()).await?;
+    let native = play_manifest(dirs, &screen, demo::NATIVE, Limits::default())?;
     screen.result(&format!("\n=== classic\n\n{}", chapter(&classic)));
     screen.result(&format!("\n=== native\n\n{}", chapter(&native)));
     screen.result(&format!("\n{LESSON}"));
     Ok(verdict(&classic, &native))
 }
 
-async fn play(dirs: &Dirs, screen: &Arc<Screen>, manifest: &str, limits: Limits) -> Result<Report, CommandError> {
+fn play_manifest(dirs: &Dirs, screen: &Arc<Screen>, manifest: &str, limits: Limits) -> Result<Report, CommandError> {
     let documents = manifest::parse("demo", manifest).map_err(CommandError::usage)?;
     let items = apply::identify(documents)?;
-    let mut session = Session::start(dirs, Arc::clone(screen), false).await?;
-    let result = session.run(&items, limits).await;
-    session.finish().await.context("cleaning up; the next podrig tries again")?;
-    result
+    let (report, _) = play(dirs, &Play { items: &items, limits, screen, logs_to_stderr: false, keep: false })?;
+    Ok(report)
 }
 
 fn chapter(report: &Report) -> String {

@@ -48,7 +48,7 @@ enum Command {
 }
 
 /// Runs the command.
-pub(crate) fn main(args: Args, dirs: Dirs) -> Result<Exit, CommandError> {
+pub(crate) fn main(args: Args, dirs: &Dirs) -> Result<Exit, CommandError> {
     require_root()?;
     let store = Store::open(&dirs.images()).context("opening the image store")?;
     let screen = Screen::new(false);

@@ -5,13 +5,13 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use clap::ValueEnum;
 
-use super::{executor, require_root};
+use super::require_root;
 use crate::{
     Dirs, apply,
     error::{CommandError, Exit},
     manifest,
     output::{Screen, style},
-    run::{Limits, Report, Session},
+    run::{Limits, Play, Report, play},
 };
 
 /// Run the workloads of manifests to their end
@@ -53,27 +53,24 @@ enum Format {
 }
 
 /// Runs the command.
-pub(crate) fn main(args: Args, dirs: Dirs) -> Result<Exit, CommandError> {
+pub(crate) fn main(args: &Args, dirs: &Dirs) -> Result<Exit, CommandError> {
     let documents = manifest::read_all(&args.files).map_err(CommandError::usage)?;
     let items = apply::identify(documents)?;
     require_root()?;
-    executor()?.block_on(run(&args, &items, &dirs))
-}
-
-async fn run(args: &Args, items: &[apply::Item], dirs: &Dirs) -> Result<Exit, CommandError> {
     let screen = Arc::new(Screen::new(args.quiet));
-    let mut session = Session::start(dirs, Arc::clone(&screen), args.output == Format::Json).await?;
-    let limits = Limits { timeout: args.timeout, ..Limits::default() };
-    let result = session.run(items, limits).await;
-    let kept = match (&result, args.keep) {
-        (Ok(report), true) => Some(session.keep(report)),
-        _ => None,
-    };
-    session.finish().await.context("cleaning up; the next podrig tries again")?;
-    let report = result?;
+    let (report, kept) = play(
+        dirs,
+        &Play {
+            items: &items,
+            limits: Limits { timeout: args.timeout, ..Limits::default() },
+            screen: &screen,
+            logs_to_stderr: args.output == Format::Json,
+            keep: args.keep,
+        },
+    )?;
     print(args, &screen, &report)?;
     if let Some(kept) = kept {
-        screen.progress(&format!("kept in {}", kept?.display()));
+        screen.progress(&format!("kept in {}", kept.display()));
     }
     Ok(report.result.exit())
 }

@@ -52,6 +52,9 @@ const PORT_PATIENCE: Duration = Duration::from_secs(60);
 /// Added to a pod's own grace before stopping is given up: two seconds that the kubelet adds, and time to clean up.
 const STOP_MARGIN: Duration = Duration::from_secs(15);
 
+/// How long work that was begun may take to end after the node has been stopped.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How long the last lines of ended containers may take to arrive.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -66,8 +69,19 @@ pub(crate) struct Limits {
     pub(crate) stop_grace: Option<Duration>,
 }
 
+/// What is to be run, and how.
+pub(crate) struct Play<'a> {
+    pub(crate) items: &'a [apply::Item],
+    pub(crate) limits: Limits,
+    pub(crate) screen: &'a Arc<Screen>,
+    /// Containers' output goes to stderr, since stdout is for the report.
+    pub(crate) logs_to_stderr: bool,
+    /// Keep logs and report.
+    pub(crate) keep: bool,
+}
+
 /// A node with workloads on it.
-pub(crate) struct Session {
+struct Session {
     node: Node,
     instance: Instance,
     screen: Arc<Screen>,
@@ -101,9 +115,29 @@ struct Clock {
     give_up: Option<Instant>,
 }
 
+/// Runs workloads on a node of their own and leaves no trace of it; returns the report, and where logs were kept.
+pub(crate) fn play(dirs: &Dirs, play: &Play<'_>) -> Result<(Report, Option<PathBuf>), CommandError> {
+    // Two workers are enough: containers do the work.
+    let executor = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let executor = executor.context("starting the executor")?;
+    let (result, instance) = executor.block_on(async {
+        let mut session = Session::start(dirs, Arc::clone(play.screen), play.logs_to_stderr).await?;
+        let result = session.run(play.items, play.limits).await;
+        let result = result.and_then(|report| {
+            let kept = play.keep.then(|| session.keep(&report)).transpose()?;
+            Ok((report, kept))
+        });
+        anyhow::Ok((result, session.finish().await))
+    })?;
+    // Ends whatever the node still had in hand, so that nothing is written while it is being removed.
+    executor.shutdown_timeout(SHUTDOWN_PATIENCE);
+    instance.remove().context("cleaning up; the next podrig tries again")?;
+    result
+}
+
 impl Session {
     /// Sweeps what dead runs left and starts a node.
-    pub(crate) async fn start(dirs: &Dirs, screen: Arc<Screen>, logs_to_stderr: bool) -> Result<Self> {
+    async fn start(dirs: &Dirs, screen: Arc<Screen>, logs_to_stderr: bool) -> Result<Self> {
         let interrupt = signal(SignalKind::interrupt()).context("listening for Ctrl-C")?;
         let terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
         let instance = Instance::create(dirs)?;
@@ -113,7 +147,7 @@ impl Session {
     }
 
     /// Applies manifests, runs their workloads to the end, and stops what is left.
-    pub(crate) async fn run(&mut self, items: &[apply::Item], limits: Limits) -> Result<Report, CommandError> {
+    async fn run(&mut self, items: &[apply::Item], limits: Limits) -> Result<Report, CommandError> {
         let client = self.node.client();
         let mut feeds = Feeds::open(&client, self.node.timeline());
         let created = apply::apply(&client, items).await?;
@@ -134,7 +168,7 @@ impl Session {
     }
 
     /// Moves logs out of reach of the removal and writes the report beside them; returns where.
-    pub(crate) fn keep(&self, report: &Report) -> Result<PathBuf> {
+    fn keep(&self, report: &Report) -> Result<PathBuf> {
         let dir = self.instance.kept()?;
         let path = dir.join("report.json");
         let text = serde_json::to_vec_pretty(report).context("encoding the report")?;
@@ -146,10 +180,10 @@ impl Session {
         Ok(dir)
     }
 
-    /// Stops the node and removes every trace of it.
-    pub(crate) async fn finish(self) -> Result<()> {
+    /// Stops the node and returns its instance, to be removed when nothing of the node works any more.
+    async fn finish(self) -> Instance {
         self.node.stop().await;
-        tokio::task::spawn_blocking(move || self.instance.remove()).await.context("removing the instance")?
+        self.instance
     }
 
     /// Listens until the workloads have ended or a limit is reached.

@@ -78,7 +78,7 @@ impl Sealed {
     pub(crate) fn assert_clean(&self) {
         assert_eq!(self.processes(), 0, "processes are left");
         let instances = self.data().join("instances");
-        let left: Vec<PathBuf> = [instances, self.data().join("locks"), self.root.path().join("run")]
+        let left: Vec<PathBuf> = [instances, self.root.path().join("run/instances")]
             .iter()
             .flat_map(|dir| std::fs::read_dir(dir).into_iter().flatten())
             .map(|entry| entry.unwrap().path())
@@ -100,4 +100,49 @@ impl Sealed {
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+/// What a run could leave on the machine outside its directories, line by line.
+#[derive(Debug)]
+pub(crate) struct Traces(Vec<String>);
+
+impl Traces {
+    /// Looks at mounts, network devices, cgroups and packet filter rules.
+    pub(crate) fn take() -> Self {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let mut traces: Vec<String> =
+            mounts.lines().map(|line| format!("mount {}", line.split(' ').nth(4).unwrap())).collect();
+        let mut cgroups = Vec::new();
+        find_cgroups(Path::new("/sys/fs/cgroup"), 3, &mut cgroups);
+        traces.extend(cgroups.iter().map(|path| format!("cgroup {}", path.display())));
+        let links = stdout("ip", &["-o", "link"]);
+        traces.extend(links.lines().map(|line| format!("link {}", line.split(' ').nth(1).unwrap())));
+        traces.extend(stdout("nft", &["list", "tables"]).lines().map(|line| format!("nft {line}")));
+        Self(traces)
+    }
+
+    /// Compares with the present, and says only what is different.
+    pub(crate) fn assert_same(&self, when: &str) {
+        let now = Self::take();
+        let new = |before: &[String], after: &[String]| -> Vec<String> {
+            after.iter().filter(|line| !before.contains(line)).cloned().collect()
+        };
+        assert_eq!(new(&self.0, &now.0), Vec::<String>::new(), "appeared: {when}");
+        assert_eq!(new(&now.0, &self.0), Vec::<String>::new(), "vanished: {when}");
+    }
+}
+
+fn find_cgroups(dir: &Path, depth: u8, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten().filter(|e| e.path().is_dir()) {
+        if entry.file_name().to_string_lossy().contains("podrig") {
+            found.push(entry.path());
+        } else if depth > 0 {
+            find_cgroups(&entry.path(), depth - 1, found);
+        }
+    }
+}
+
+fn stdout(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).output().unwrap_or_else(|error| panic!("{program}: {error}"));
+    String::from_utf8(output.stdout).unwrap()
 }

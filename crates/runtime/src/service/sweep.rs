@@ -32,11 +32,12 @@ const DEATH_WAIT: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 pub fn sweep(options: &Options, images: &impl Images) -> Result<()> {
     let root = options.sandboxes_dir();
     let entries = match fs::read_dir(&root) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other.map_err(|e| internal(&format!("list {}", root.display()), &e))?,
+        // The directories may have been deleted; cgroups and addresses are the machine's.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        other => Some(other.map_err(|e| internal(&format!("list {}", root.display()), &e))?),
     };
     let network = open_network(options)?;
-    let outcomes = entries.flatten().map(|entry| remove_sandbox(&entry.path(), images, &network));
+    let outcomes = entries.into_iter().flatten().flatten().map(|entry| remove_sandbox(&entry.path(), images, &network));
     // All are tried before the first failure is returned.
     outcomes.collect::<Vec<_>>().into_iter().collect::<Result<()>>()?;
     let swept = Cgroups::detect().and_then(|cgroups| cgroups.sweep(&options.cgroup_parent));
