@@ -109,7 +109,7 @@ impl Observer {
         }
         let others = watched.story.containers.iter().filter(|c| c.name != *client);
         others
-            .filter(|c| c.last_instance().is_some_and(|i| i.is_running()))
+            .filter(|c| c.last_instance().is_none_or(|i| i.exit.is_none()))
             .flat_map(|c| c.ports.iter().map(|port| (c.name.clone(), *port)))
             .map(|(server, port)| Evidence {
                 at: record.moment.at.0,

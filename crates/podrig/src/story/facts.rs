@@ -73,13 +73,6 @@ pub(crate) struct Instance {
     pub(crate) exit: Option<(i64, i32, String)>,
 }
 
-impl Instance {
-    /// Returns whether its process runs as far as the facts tell.
-    pub(crate) fn is_running(&self) -> bool {
-        self.started.is_some() && self.exit.is_none()
-    }
-}
-
 impl PodStory {
     /// Starts the story of a pod from its spec.
     pub(crate) fn new(pod: &Pod, began: i64) -> Self {
