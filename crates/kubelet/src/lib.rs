@@ -31,6 +31,7 @@ mod sandbox_config;
 mod security;
 mod services;
 mod status;
+mod status_queue;
 mod termination;
 #[cfg(test)]
 mod test_support;

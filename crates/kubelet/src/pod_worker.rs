@@ -11,7 +11,7 @@ use std::{
 };
 
 use cri::{ContainerFilter, ImageService, RuntimeEvent, RuntimeEventKind, RuntimeService};
-use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use pod_lifecycle::{
     ContainerViewState, Deadline, Effect, EffectId, EffectResult, Input, Output, PodMachine, PodPlan, PodUpdate,
@@ -29,6 +29,7 @@ use crate::{
     node_context::NodeContext,
     paths::PodPaths,
     status::{self, WriterEnd},
+    status_queue::{self, StatusSender},
     timeline::TimelineRecord,
     view,
 };
@@ -75,7 +76,7 @@ pub(crate) struct PodWorker<R> {
     refreshing: Arc<tokio::sync::Mutex<()>>,
     /// The object as last handed to the machine.
     known: Known,
-    status: watch::Sender<Option<Arc<PodStatus>>>,
+    status: StatusSender,
     status_writer: tokio::task::JoinHandle<WriterEnd>,
 }
 
@@ -109,8 +110,8 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
         let sandbox = newest.filter(|s| s.ready).map(|s| s.id.clone());
         let api: Api<Pod> = Api::namespaced(node.client.0.clone(), &plan.namespace);
         let host_ips = node.options.node_ips.iter().map(ToString::to_string).collect();
-        let (status, newest) = watch::channel(None);
-        let status_writer = tokio::spawn(status::writer(api, newest, Arc::clone(&pod), host_ips));
+        let (status, queue) = status_queue::channel();
+        let status_writer = tokio::spawn(status::writer(api, queue, Arc::clone(&pod), host_ips));
         let machine = match seen {
             None => PodMachine::new(plan.clone(), now, seed),
             Some(seen) => {
@@ -160,7 +161,7 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
                         task.abort();
                     }
                 }
-                Output::Status(status) => drop(self.status.send_replace(Some(Arc::new(*status)))),
+                Output::Status(status) => self.status.send(*status),
                 Output::Event(event) => {
                     let field_path = event.container.map(|idx| self.plan.field_path(idx));
                     let about = Regarding::pod(&self.plan, field_path);
@@ -189,9 +190,29 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
         if matches!(effect, Effect::StopSandbox { .. } | Effect::RemoveSandbox { .. }) {
             self.sandbox = None;
         }
-        let task = self.effects.spawn(async move { (id, context.execute(effect).await) });
+        let recorded = matches!(effect, Effect::RemoveSandbox { .. }).then(|| self.recorded());
+        let task = self.effects.spawn(async move {
+            if let Some(recorded) = recorded {
+                recorded.await;
+            }
+            (id, context.execute(effect).await)
+        });
         if stoppable {
             self.cancellable.insert(id, task);
+        }
+    }
+
+    /// Waits until the statuses so far are stored, or the object is gone. Only then may the runtime forget how the
+    /// containers ended: an agent that is killed in between finds it in one of the two places.
+    fn recorded(&self) -> impl Future<Output = ()> + Send + use<R> {
+        let settled = self.status.settled();
+        let mut desired = self.inbox.desired.clone();
+        async move {
+            tokio::select! {
+                () = settled => {}
+                // Closed: the agent is shutting down, and nothing is to be removed any more.
+                Ok(_) = desired.wait_for(|d| d.gone) => {}
+            }
         }
     }
 

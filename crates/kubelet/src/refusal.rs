@@ -15,6 +15,7 @@ use crate::{
     paths::PodPaths,
     pod_worker::Desired,
     status::{self, WriterEnd},
+    status_queue,
 };
 
 /// Records the refusal and stays until the object is gone.
@@ -26,12 +27,12 @@ pub(crate) async fn refuse<R>(
 ) {
     let about = Regarding::pod(&plan, None);
     node.events.record(about, EventType::Warning, &rejection.reason, rejection.message.clone());
-    let (newest, writes) = watch::channel(None);
-    newest.send_replace(Some(Arc::new(rejection.status(&plan.pod))));
-    drop(newest);
+    let (sender, queue) = status_queue::channel();
+    sender.send(rejection.status(&plan.pod));
+    drop(sender);
     let api: Api<Pod> = Api::namespaced(node.client.0.clone(), &plan.namespace);
     let host_ips = node.options.node_ips.iter().map(ToString::to_string).collect();
-    let end: WriterEnd = status::writer(api, writes, Arc::clone(&plan.pod), host_ips).await;
+    let end: WriterEnd = status::writer(api, queue, Arc::clone(&plan.pod), host_ips).await;
     let paths = PodPaths::new(&node.options, &plan.pod);
     linger::until_gone(&node, &plan, &paths, desired, end).await;
 }

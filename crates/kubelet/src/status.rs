@@ -11,7 +11,8 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use serde_json::{Value, json};
-use tokio::sync::watch;
+
+use crate::status_queue::StatusReceiver;
 
 /// Conditions that the agent owns (contract S5-30).
 const OWN_CONDITIONS: [&str; 9] = [
@@ -60,38 +61,35 @@ pub(crate) fn foreign_conditions(pod: &Pod) -> Vec<PodCondition> {
 /// Writes every newest status until the sender is dropped and the last one is recorded.
 pub(crate) async fn writer(
     api: Api<Pod>,
-    mut newest: watch::Receiver<Option<Arc<PodStatus>>>,
+    mut queue: StatusReceiver,
     mut stored: Arc<Pod>,
     host_ips: Vec<String>,
 ) -> WriterEnd {
     let mut pause = FIRST_RETRY;
-    let mut open = true;
-    newest.mark_changed();
-    while open {
-        open = newest.changed().await.is_ok();
-        let mut todo = newest.borrow_and_update().clone().filter(|_| open);
-        while let Some(status) = todo.take() {
-            match write(&api, &stored, &status, &host_ips).await {
-                Ok(pod) => {
-                    stored = Arc::new(pod);
-                    pause = FIRST_RETRY;
-                }
-                Err(e) if is_gone(&e) => return WriterEnd::Gone,
-                Err(e) => {
-                    tracing::warn!(pod = stored.metadata.name, "status not written, trying again: {e}");
-                    if is_conflict(&e) {
-                        match refetch(&api, &stored).await {
-                            Some(Ok(pod)) => stored = pod,
-                            Some(Err(())) => return WriterEnd::Gone,
-                            None => {}
-                        }
-                    }
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LAST_RETRY);
-                    todo = newest.borrow_and_update().clone();
-                }
+    while let Some(next) = queue.next().await {
+        let gone = match write(&api, &stored, &next.status, &host_ips).await {
+            Ok(pod) => {
+                stored = Arc::new(pod);
+                pause = FIRST_RETRY;
+                queue.settle(&next);
+                continue;
             }
+            Err(e) if is_gone(&e) => true,
+            Err(e) => {
+                tracing::warn!(pod = stored.metadata.name, "status not written, trying again: {e}");
+                let fresh = if is_conflict(&e) { refetch(&api, &stored).await } else { None };
+                if let Some(Ok(pod)) = &fresh {
+                    stored = Arc::clone(pod);
+                }
+                fresh.is_some_and(|f| f.is_err())
+            }
+        };
+        if gone {
+            queue.settle_all();
+            return WriterEnd::Gone;
         }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LAST_RETRY);
     }
     WriterEnd::Recorded
 }

@@ -1,6 +1,7 @@
 //! The agent against the API server in this process and a runtime that runs nothing.
 
 mod common;
+mod status_writes;
 
 use std::{sync::Arc, time::Duration};
 
@@ -35,7 +36,11 @@ struct Rig {
 impl Rig {
     async fn new(runtime: FakeRuntime) -> Self {
         let server = apiserver::ApiServer::in_memory(apiserver::Options::default());
-        let client = Client::new(server.service(), "default");
+        Self::over(Client::new(server.service(), "default"), runtime).await
+    }
+
+    /// Runs an agent on the server behind this client.
+    async fn over(client: Client, runtime: FakeRuntime) -> Self {
         let dirs = tempfile::tempdir().expect("a directory");
         let dir = |name: &str| dirs.path().join(name);
         let options = Options::new("node1", dir("root"), dir("run"), dir("logs"));
@@ -54,8 +59,16 @@ impl Rig {
 
     /// Ends the agent, and begins another on the same world.
     async fn restart(&mut self) {
+        self.stop().await;
+        self.start_again();
+    }
+
+    async fn stop(&mut self) {
         self.stop.send(true).expect("running");
         (&mut self.agent).await.expect("ended");
+    }
+
+    fn start_again(&mut self) {
         (self.kubelet, self.stop, self.agent) = start(&self.client, &self.runtime, &self.options);
     }
 

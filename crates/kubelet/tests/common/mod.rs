@@ -11,7 +11,7 @@ use cri::{
     ExitReason, ImageAuth, ImageInfo, ImageService, ObjectKind, Result, RuntimeEvent, RuntimeEventKind, RuntimeService,
     SandboxConfig, SandboxId, SandboxState, SandboxStatus,
 };
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 /// How the containers of one name behave.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +31,8 @@ pub(crate) struct Script {
 pub(crate) struct FakeRuntime {
     state: Arc<Mutex<State>>,
     events: broadcast::Sender<RuntimeEvent>,
+    /// Told when a sandbox has been removed.
+    removed: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +43,12 @@ struct State {
     containers: BTreeMap<ContainerId, (ContainerConfig, ContainerStatus)>,
     calls: Vec<String>,
     counter: u64,
+}
+
+impl State {
+    fn is_empty(&self) -> bool {
+        self.sandboxes.is_empty() && self.containers.is_empty()
+    }
 }
 
 fn now() -> i64 {
@@ -56,7 +64,7 @@ impl FakeRuntime {
             images: [("busybox:1".to_owned(), ImageInfo { id: "sha256:1".to_owned(), ..ImageInfo::default() })].into(),
             ..State::default()
         };
-        Self { state: Arc::new(Mutex::new(state)), events: broadcast::channel(1024).0 }
+        Self { state: Arc::new(Mutex::new(state)), events: broadcast::channel(1024).0, removed: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -82,8 +90,21 @@ impl FakeRuntime {
 
     /// Tells whether anything is left.
     pub(crate) fn is_empty(&self) -> bool {
-        let state = self.lock();
-        state.sandboxes.is_empty() && state.containers.is_empty()
+        self.lock().is_empty()
+    }
+
+    /// Waits until nothing is left.
+    pub(crate) async fn until_empty(&self, patience: Duration) {
+        let removed = async {
+            loop {
+                let next = self.removed.notified();
+                if self.is_empty() {
+                    return;
+                }
+                next.await;
+            }
+        };
+        assert!(tokio::time::timeout(patience, removed).await.is_ok(), "{:?}", self.calls());
     }
 
     /// Ends a sandbox as if its shim had died.
@@ -166,6 +187,7 @@ impl RuntimeService for FakeRuntime {
         state.containers.retain(|_, (_, status)| status.sandbox != *id);
         if state.sandboxes.remove(id).is_some() {
             state.calls.push("remove sandbox".to_owned());
+            self.removed.notify_waiters();
         }
         Ok(())
     }

@@ -1,0 +1,135 @@
+//! What the agent does when the API server does not take a status.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Client, api::DeleteParams, client::Body};
+use serde_json::json;
+use tokio::{runtime::Runtime, sync::watch};
+use tower::{BoxError, ServiceExt as _};
+
+use crate::{PATIENCE, Rig, common::FakeRuntime, container, stops};
+
+/// Stands between agent and server, and answers for the server when statuses of pods are written.
+struct Gate {
+    shut: watch::Sender<bool>,
+    /// Writes that have been refused.
+    refused: watch::Sender<u32>,
+}
+
+impl Gate {
+    /// Makes an open gate and the client that goes through it.
+    fn new() -> (Arc<Self>, Client) {
+        let server = apiserver::ApiServer::in_memory(apiserver::Options::default());
+        let gate = Arc::new(Self { shut: watch::Sender::new(false), refused: watch::Sender::new(0) });
+        let (service, guard) = (server.service(), Arc::clone(&gate));
+        let service = tower::service_fn(move |request: http::Request<Body>| {
+            let (service, passes) = (service.clone(), guard.passes(&request));
+            async move {
+                if !passes {
+                    return Err(BoxError::from("connection refused"));
+                }
+                service.oneshot(request).await.map_err(BoxError::from)
+            }
+        });
+        (gate, Client::new(service, "default"))
+    }
+
+    fn passes(&self, request: &http::Request<Body>) -> bool {
+        let path = request.uri().path();
+        let is_write = request.method() == http::Method::PATCH && path.contains("/pods/") && path.ends_with("/status");
+        let refuse = is_write && *self.shut.borrow();
+        if refuse {
+            self.refused.send_modify(|n| *n += 1);
+        }
+        !refuse
+    }
+
+    /// Waits until so many more writes have been refused.
+    async fn refuses(&self, more: u32) {
+        let mut refused = self.refused.subscribe();
+        let goal = *refused.borrow() + more;
+        tokio::time::timeout(PATIENCE, refused.wait_for(|n| *n >= goal)).await.expect("in time").expect("open");
+    }
+}
+
+fn phase(pod: &Pod) -> Option<&str> {
+    pod.status.as_ref()?.phase.as_deref()
+}
+
+/// Threads of an agent that can be killed: nothing of it gets another turn.
+struct Process(Option<Runtime>);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Runs a pod whose terminal status is refused, and returns when its sandbox has been stopped.
+async fn ended_unrecorded() -> (Arc<Gate>, Rig, Process) {
+    let (gate, client) = Gate::new();
+    let mut rig = Rig::over(client, FakeRuntime::new([("main", stops(143))])).await;
+    rig.stop().await;
+    let process = Process(Some(Runtime::new().expect("threads")));
+    {
+        let _here = process.0.as_ref().expect("running").enter();
+        rig.start_again();
+    }
+    rig.create(json!({"containers": [container("main")]})).await;
+    rig.until_phase("Running").await;
+    gate.shut.send_replace(true);
+    rig.pods().delete("p", &DeleteParams::default()).await.expect("deleted");
+    while !rig.runtime.calls().iter().any(|c| c == "stop sandbox") {
+        gate.refuses(1).await;
+    }
+    (gate, rig, process)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s4_44_the_sandbox_is_removed_only_after_the_terminal_status_is_stored() {
+    let (gate, rig, _process) = ended_unrecorded().await;
+    gate.refuses(2).await;
+    assert!(!rig.runtime.calls().contains(&"remove sandbox".to_owned()), "{:?}", rig.runtime.calls());
+
+    let mut last = None;
+    gate.shut.send_replace(false);
+    rig.until("gone", |pod| {
+        last = pod.cloned().or(last.take());
+        pod.is_none()
+    })
+    .await;
+    let last = last.expect("seen before");
+    assert_eq!(phase(&last), Some("Failed"));
+    let ended = last.status.expect("a status").container_statuses.expect("statuses")[0].state.clone();
+    assert_eq!(ended.and_then(|s| s.terminated).map(|t| t.exit_code), Some(143));
+    assert!(rig.runtime.is_empty(), "{:?}", rig.runtime.calls());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s4_52_the_sandbox_of_an_object_that_is_gone_waits_for_no_status() {
+    let (_gate, rig, _process) = ended_unrecorded().await;
+    let at_once = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
+    rig.pods().delete("p", &at_once).await.expect("deleted");
+    rig.runtime.until_empty(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s3_55_how_containers_ended_survives_an_agent_that_is_killed_before_it_is_stored() {
+    let (gate, mut rig, process) = ended_unrecorded().await;
+    drop(process);
+    (&mut rig.agent).await.expect_err("killed");
+    assert!(!rig.runtime.is_empty(), "the only record left");
+    gate.shut.send_replace(false);
+    let mut codes = Vec::new();
+    rig.start_again();
+    rig.until("gone", |pod| {
+        let statuses = pod.and_then(|p| p.status.as_ref()?.container_statuses.clone()).unwrap_or_default();
+        codes.extend(statuses.into_iter().filter_map(|s| Some(s.state?.terminated?.exit_code)));
+        pod.is_none()
+    })
+    .await;
+    assert_eq!(codes.last(), Some(&143));
+}
