@@ -34,7 +34,16 @@ impl Store {
     /// When the archive is not one, is incomplete, is not what its digests say, holds nothing for this machine, or
     /// is refused by [`super::Limits`] or a layer's content. Nothing is left behind then.
     pub fn load(&self, path: &Path) -> Result<Vec<ImageInfo>, Error> {
-        self.load_as(path, None)
+        self.load_as(path, None, false)
+    }
+
+    /// Loads like [`Store::load`], and pins the images: a person chose exactly these, so neither a registry is
+    /// asked for a newer one nor does garbage collection remove them.
+    ///
+    /// # Errors
+    /// As [`Store::load`].
+    pub fn load_pinned(&self, path: &Path) -> Result<Vec<ImageInfo>, Error> {
+        self.load_as(path, None, true)
     }
 
     /// Loads an archive with exactly one image and gives it this name instead of those in the archive.
@@ -47,11 +56,11 @@ impl Store {
             let message = "a digest cannot be given as a name".to_owned();
             return Err(Error::InvalidName { image: name.to_owned(), message });
         }
-        let images = self.load_as(path, Some(reference.whole()))?;
+        let images = self.load_as(path, Some(reference.whole()), false)?;
         images.into_iter().next().ok_or_else(|| Error::UnknownFormat { path: path.to_owned() })
     }
 
-    fn load_as(&self, path: &Path, name: Option<String>) -> Result<Vec<ImageInfo>, Error> {
+    fn load_as(&self, path: &Path, name: Option<String>, pinned: bool) -> Result<Vec<ImageInfo>, Error> {
         let work = Work::begin(self)?;
         let archive = Archive::open(path, &work)?;
         let mut found = if archive.has(OCI_INDEX) {
@@ -67,7 +76,8 @@ impl Store {
             };
             image.tags = vec![name];
         }
-        let images = found.into_iter().map(|image| image.take(&archive, &work)).collect::<Result<Vec<_>, _>>()?;
+        let mut images = found.into_iter().map(|image| image.take(&archive, &work)).collect::<Result<Vec<_>, _>>()?;
+        images.iter_mut().for_each(|image| image.pinned = pinned);
         work.commit(&images)
     }
 }
