@@ -41,7 +41,7 @@ pub struct ImageInfo {
     pub stop_signal: Option<String>,
     /// `Labels`.
     pub labels: BTreeMap<String, String>,
-    /// Not removed by garbage collection.
+    /// Put into the store by hand: not removed by garbage collection, and used without asking a registry.
     pub pinned: bool,
 }
 

@@ -68,6 +68,11 @@ struct Seen {
 
 /// Differences that are meant to be; each says why.
 const ACCEPTED: &[(&str, &str, &str)] = &[
+    (
+        "job-indexed-with-sidecar",
+        "completedIndexes",
+        "which of two pods that run side by side ends first is left to chance",
+    ),
     ("bad-command", "Pod/0 main app", "the back-off ends on time here, so another restart fits into the recording"),
     ("bad-command", "exec:", "the text before exec: names the runtime's own layers"),
     (

@@ -361,7 +361,9 @@ async fn watch_port(ports: PortViewer, closed: ClosedPort) -> Option<ClosedPort>
     let deadline = Instant::now() + PORT_PATIENCE;
     while Instant::now() < deadline {
         ticks.tick().await;
-        if ports.listening(&closed.pod_uid).await?.contains(&closed.evidence.port) {
+        // Nothing may run yet, or the pod is over: then the time ends the watch.
+        let open = ports.listening(&closed.pod_uid).await.unwrap_or_default();
+        if open.contains(&closed.evidence.port) {
             let evidence = crate::story::Evidence { at: now(), listening: true, ..closed.evidence };
             return Some(ClosedPort { evidence, ..closed });
         }

@@ -120,7 +120,8 @@ impl Found {
             blobs: self.blobs,
             tags: self.tags,
             repo_digests: self.repo_digests,
-            pinned: false,
+            // Put here by hand: a choice of exactly this image.
+            pinned: true,
         })
     }
 }
