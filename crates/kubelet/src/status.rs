@@ -67,31 +67,71 @@ pub(crate) async fn writer(
 ) -> WriterEnd {
     let mut pause = FIRST_RETRY;
     while let Some(next) = queue.next().await {
-        let gone = match write(&api, &stored, &next.status, &host_ips).await {
+        let error = match write(&api, &stored, &next.status, &host_ips).await {
             Ok(pod) => {
                 stored = Arc::new(pod);
                 pause = FIRST_RETRY;
                 queue.settle(&next);
                 continue;
             }
-            Err(e) if is_gone(&e) => true,
-            Err(e) => {
-                tracing::warn!(pod = stored.metadata.name, "status not written, trying again: {e}");
-                let fresh = if is_conflict(&e) { refetch(&api, &stored).await } else { None };
-                if let Some(Ok(pod)) = &fresh {
-                    stored = Arc::clone(pod);
-                }
-                fresh.is_some_and(|f| f.is_err())
-            }
+            Err(e) => e,
         };
-        if gone {
-            queue.settle_all();
-            return WriterEnd::Gone;
+        let pod = stored.metadata.name.clone();
+        match judge(&api, &mut stored, &error).await {
+            Verdict::Retry => {
+                tracing::warn!(pod, "status not written, trying again: {error}");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LAST_RETRY);
+            }
+            Verdict::Outdated => tracing::debug!(pod, "status not written, trying again on the newest object: {error}"),
+            Verdict::Final => {
+                tracing::warn!(pod, "status dropped: {error}");
+                queue.settle(&next);
+            }
+            Verdict::Gone => {
+                queue.settle_all();
+                return WriterEnd::Gone;
+            }
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LAST_RETRY);
     }
     WriterEnd::Recorded
+}
+
+/// What a failed write means for the status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// The server may take it later.
+    Retry,
+    /// It was built on an object that has changed since.
+    Outdated,
+    /// The server will never take it: it is not allowed for this object, such as a container that leaves
+    /// `terminated` without being allowed to run again (contract S1-29).
+    Final,
+    /// There is no object for it.
+    Gone,
+}
+
+/// Judges a failed write, and reads the object again if that can make a difference.
+async fn judge(api: &Api<Pod>, stored: &mut Arc<Pod>, error: &kube::Error) -> Verdict {
+    let kube::Error::Api(answer) = error else { return Verdict::Retry };
+    match answer.code {
+        404 => return Verdict::Gone,
+        409 | 422 => {}
+        _ => return Verdict::Retry,
+    }
+    match refetch(api, stored).await {
+        Some(Ok(fresh)) => {
+            let changed = fresh.metadata.resource_version != stored.metadata.resource_version;
+            *stored = fresh;
+            match (answer.code, changed) {
+                (422, true) => Verdict::Outdated,
+                (422, false) => Verdict::Final,
+                _ => Verdict::Retry,
+            }
+        }
+        Some(Err(())) => Verdict::Gone,
+        None => Verdict::Retry,
+    }
 }
 
 /// Reads the object again; `Some(Err)`: it is gone, `None`: it could not be read.
@@ -112,14 +152,6 @@ async fn write(api: &Api<Pod>, stored: &Pod, status: &PodStatus, host_ips: &[Str
     let fresh = if exact { api.get(name).await? } else { stored.clone() };
     let patch = patch(&fresh, status, host_ips, exact);
     api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await
-}
-
-fn is_gone(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 404)
-}
-
-fn is_conflict(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 409 || status.code == 422)
 }
 
 /// Builds the merge patch that makes the stored status the given one.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Client, api::DeleteParams, client::Body};
 use serde_json::json;
@@ -10,9 +12,17 @@ use tower::{BoxError, ServiceExt as _};
 
 use crate::{PATIENCE, Rig, common::FakeRuntime, container, stops};
 
+/// What becomes of the writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Stored,
+    Unreachable,
+    Invalid,
+}
+
 /// Stands between agent and server, and answers for the server when statuses of pods are written.
 struct Gate {
-    shut: watch::Sender<bool>,
+    answers: watch::Sender<Answer>,
     /// Writes that have been refused.
     refused: watch::Sender<u32>,
 }
@@ -21,28 +31,29 @@ impl Gate {
     /// Makes an open gate and the client that goes through it.
     fn new() -> (Arc<Self>, Client) {
         let server = apiserver::ApiServer::in_memory(apiserver::Options::default());
-        let gate = Arc::new(Self { shut: watch::Sender::new(false), refused: watch::Sender::new(0) });
+        let gate = Arc::new(Self { answers: watch::Sender::new(Answer::Stored), refused: watch::Sender::new(0) });
         let (service, guard) = (server.service(), Arc::clone(&gate));
         let service = tower::service_fn(move |request: http::Request<Body>| {
-            let (service, passes) = (service.clone(), guard.passes(&request));
+            let (service, answer) = (service.clone(), guard.answer(&request));
             async move {
-                if !passes {
-                    return Err(BoxError::from("connection refused"));
+                match answer {
+                    Answer::Stored => Ok(service.oneshot(request).await?.map(|body| body.boxed_unsync())),
+                    Answer::Unreachable => Err(BoxError::from("connection refused")),
+                    Answer::Invalid => Ok(invalid()),
                 }
-                service.oneshot(request).await.map_err(BoxError::from)
             }
         });
         (gate, Client::new(service, "default"))
     }
 
-    fn passes(&self, request: &http::Request<Body>) -> bool {
+    fn answer(&self, request: &http::Request<Body>) -> Answer {
         let path = request.uri().path();
         let is_write = request.method() == http::Method::PATCH && path.contains("/pods/") && path.ends_with("/status");
-        let refuse = is_write && *self.shut.borrow();
-        if refuse {
+        let answer = if is_write { *self.answers.borrow() } else { Answer::Stored };
+        if answer != Answer::Stored {
             self.refused.send_modify(|n| *n += 1);
         }
-        !refuse
+        answer
     }
 
     /// Waits until so many more writes have been refused.
@@ -51,6 +62,12 @@ impl Gate {
         let goal = *refused.borrow() + more;
         tokio::time::timeout(PATIENCE, refused.wait_for(|n| *n >= goal)).await.expect("in time").expect("open");
     }
+}
+
+fn invalid() -> http::Response<UnsyncBoxBody<Bytes, BoxError>> {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Invalid", "code": 422});
+    let body = Full::from(status.to_string()).map_err(|never| match never {});
+    http::Response::builder().status(422).body(body.boxed_unsync()).expect("a response")
 }
 
 fn phase(pod: &Pod) -> Option<&str> {
@@ -80,7 +97,7 @@ async fn ended_unrecorded() -> (Arc<Gate>, Rig, Process) {
     }
     rig.create(json!({"containers": [container("main")]})).await;
     rig.until_phase("Running").await;
-    gate.shut.send_replace(true);
+    gate.answers.send_replace(Answer::Unreachable);
     rig.pods().delete("p", &DeleteParams::default()).await.expect("deleted");
     while !rig.runtime.calls().iter().any(|c| c == "stop sandbox") {
         gate.refuses(1).await;
@@ -95,9 +112,9 @@ async fn s4_44_the_sandbox_is_removed_only_after_the_terminal_status_is_stored()
     assert!(!rig.runtime.calls().contains(&"remove sandbox".to_owned()), "{:?}", rig.runtime.calls());
 
     let mut last = None;
-    gate.shut.send_replace(false);
+    gate.answers.send_replace(Answer::Stored);
     rig.until("gone", |pod| {
-        last = pod.cloned().or(last.take());
+        last = pod.cloned().or_else(|| last.take());
         pod.is_none()
     })
     .await;
@@ -122,7 +139,7 @@ async fn s3_55_how_containers_ended_survives_an_agent_that_is_killed_before_it_i
     drop(process);
     (&mut rig.agent).await.expect_err("killed");
     assert!(!rig.runtime.is_empty(), "the only record left");
-    gate.shut.send_replace(false);
+    gate.answers.send_replace(Answer::Stored);
     let mut codes = Vec::new();
     rig.start_again();
     rig.until("gone", |pod| {
@@ -132,4 +149,16 @@ async fn s3_55_how_containers_ended_survives_an_agent_that_is_killed_before_it_i
     })
     .await;
     assert_eq!(codes.last(), Some(&143));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s1_29_a_status_that_the_server_does_not_allow_is_dropped() {
+    let (gate, client) = Gate::new();
+    let rig = Rig::over(client, FakeRuntime::new([("main", stops(143))])).await;
+    rig.create(json!({"containers": [container("main")]})).await;
+    rig.until_phase("Running").await;
+    gate.answers.send_replace(Answer::Invalid);
+    rig.pods().delete("p", &DeleteParams::default()).await.expect("deleted");
+    rig.until("gone", |pod| pod.is_none()).await;
+    assert!(rig.runtime.is_empty(), "{:?}", rig.runtime.calls());
 }
