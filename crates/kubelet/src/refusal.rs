@@ -27,7 +27,7 @@ pub(crate) async fn refuse<R>(
 ) {
     let about = Regarding::pod(&plan, None);
     node.events.record(about, EventType::Warning, &rejection.reason, rejection.message.clone());
-    let (sender, queue) = status_queue::channel();
+    let (mut sender, queue) = status_queue::channel();
     sender.send(rejection.status(&plan.pod));
     drop(sender);
     let api: Api<Pod> = Api::namespaced(node.client.0.clone(), &plan.namespace);

@@ -1,7 +1,7 @@
 //! Writes a pod's status (pkg/kubelet/status/status_manager.go).
 //!
-//! One task per pod writes whatever status is newest; those that come while a write is on its way are merged
-//! into the next one. A terminal phase is never skipped, since no later status goes back on it.
+//! One task per pod writes its statuses in order; those that come while a write is on its way wait in a queue, which
+//! leaves out what only a slow watcher would miss.
 
 use std::{sync::Arc, time::Duration};
 
@@ -58,7 +58,7 @@ pub(crate) fn foreign_conditions(pod: &Pod) -> Vec<PodCondition> {
     conditions.filter(|c| !OWN_CONDITIONS.contains(&c.type_.as_str())).cloned().collect()
 }
 
-/// Writes every newest status until the sender is dropped and the last one is recorded.
+/// Writes all statuses until the sender is dropped and the last one is recorded.
 pub(crate) async fn writer(
     api: Api<Pod>,
     mut queue: StatusReceiver,
@@ -80,6 +80,9 @@ pub(crate) async fn writer(
         match judge(&api, &mut stored, &error).await {
             Verdict::Retry => {
                 tracing::warn!(pod, "status not written, trying again: {error}");
+                if is_refusal(&error) {
+                    queue.pass_over(&next);
+                }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LAST_RETRY);
             }
@@ -109,6 +112,11 @@ enum Verdict {
     Final,
     /// There is no object for it.
     Gone,
+}
+
+/// Tells whether the server answered that the request is wrong: then a newer status must not wait for this one.
+fn is_refusal(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(answer) if (400..500).contains(&answer.code) && !matches!(answer.code, 409 | 429))
 }
 
 /// Judges a failed write, and reads the object again if that can make a difference.

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::{runtime::Runtime, sync::watch};
 use tower::{BoxError, ServiceExt as _};
 
-use crate::{PATIENCE, Rig, common::FakeRuntime, container, stops};
+use crate::{PATIENCE, Rig, common::FakeRuntime, container, exits, stops};
 
 /// What becomes of the writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,4 +161,32 @@ async fn s1_29_a_status_that_the_server_does_not_allow_is_dropped() {
     rig.pods().delete("p", &DeleteParams::default()).await.expect("deleted");
     rig.until("gone", |pod| pod.is_none()).await;
     assert!(rig.runtime.is_empty(), "{:?}", rig.runtime.calls());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_sees_each_step_although_the_writer_was_held_up() {
+    let (gate, client) = Gate::new();
+    let main = exits(10, 1);
+    let rig = Rig::over(client, FakeRuntime::new([("main", main)])).await;
+    gate.answers.send_replace(Answer::Unreachable);
+    rig.create(json!({"containers": [container("main")]})).await;
+    // The second instance has ended: from here on it is the back-off that is shown.
+    while rig.runtime.calls().iter().filter(|c| *c == "exit main 1").count() < 2 {
+        gate.refuses(1).await;
+    }
+    gate.answers.send_replace(Answer::Stored);
+    let mut seen = Vec::new();
+    rig.until("back-off", |pod| {
+        let Some(state) = pod.and_then(|p| p.status.as_ref()?.container_statuses.clone()?[0].state.clone()) else {
+            return false;
+        };
+        let waits = state.waiting.and_then(|w| w.reason);
+        let step = waits.unwrap_or_else(|| if state.running.is_some() { "running" } else { "ended" }.to_owned());
+        if seen.last() != Some(&step) {
+            seen.push(step);
+        }
+        seen.last().is_some_and(|s| s == "CrashLoopBackOff")
+    })
+    .await;
+    assert_eq!(seen, ["ContainerCreating", "running", "ended", "running", "ended", "CrashLoopBackOff"]);
 }
