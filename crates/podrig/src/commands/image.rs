@@ -65,7 +65,7 @@ fn load(store: &Store, screen: &Screen, files: &[PathBuf]) -> Result<(), Command
     for file in files {
         let images = store.load_pinned(file).with_context(|| format!("loading {}", file.display()))?;
         for image in images {
-            screen.result(&format!("loaded {}", name(&image)));
+            screen.result(&format!("loaded {}", names(&image).join(", ")));
         }
     }
     Ok(())
@@ -75,7 +75,7 @@ async fn pull(store: &Store, screen: &Screen, images: &[String]) -> Result<(), C
     for image in images {
         screen.progress(&format!("pulling {image}"));
         let pulled = store.pull(image, Vec::new()).await.with_context(|| format!("pulling {image}"))?;
-        screen.result(&format!("pulled {} ({})", name(&pulled), size(pulled.size)));
+        screen.result(&format!("pulled {} ({})", names(&pulled).join(", "), size(pulled.size)));
     }
     Ok(())
 }
@@ -93,17 +93,25 @@ fn remove(store: &Store, screen: &Screen, images: &[String]) -> Result<(), Comma
     Ok(())
 }
 
+/// Draws a line for each name, since a name is what manifests use and what can be removed.
 fn table(images: &[ImageInfo]) -> String {
-    let rows: Vec<[String; 3]> =
-        images.iter().map(|image| [name(image), short(&image.id).to_owned(), size(image.size)]).collect();
+    let rows_of = |image: &ImageInfo| -> Vec<[String; 3]> {
+        let row = |name: &str| [name.to_owned(), short(&image.id).to_owned(), size(image.size)];
+        names(image).into_iter().map(row).collect()
+    };
+    let rows: Vec<[String; 3]> = images.iter().flat_map(rows_of).collect();
     let width = rows.iter().map(|row| row[0].chars().count()).max().unwrap_or(0).max(5);
     let mut lines = vec![format!("{:<width$}  {:<12}  SIZE", "IMAGE", "ID")];
     lines.extend(rows.iter().map(|[name, id, size]| format!("{name:<width$}  {id:<12}  {size}")));
     lines.join("\n")
 }
 
-fn name(image: &ImageInfo) -> String {
-    image.repo_tags.first().or_else(|| image.repo_digests.first()).unwrap_or(&image.id).clone()
+/// Returns all names with a tag; without any, the first digest or the id.
+fn names(image: &ImageInfo) -> Vec<&str> {
+    if image.repo_tags.is_empty() {
+        return vec![image.repo_digests.first().unwrap_or(&image.id)];
+    }
+    image.repo_tags.iter().map(String::as_str).collect()
 }
 
 /// Returns the first twelve digits of an id, as image tools show them.
@@ -117,4 +125,19 @@ fn size(bytes: u64) -> String {
     let units = [("GB", 1e9), ("MB", 1e6), ("kB", 1e3)];
     let fitting = units.iter().find(|(_, unit)| bytes as f64 >= *unit);
     fitting.map_or_else(|| format!("{bytes} B"), |(name, unit)| format!("{:.1} {name}", bytes as f64 / unit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_of_an_image_is_listed() {
+        let id = "sha256:0123456789abcdef".to_owned();
+        let named = ImageInfo { id: id.clone(), repo_tags: vec!["a:1".into(), "a:2".into()], ..ImageInfo::default() };
+        let unnamed = ImageInfo { id: id.clone(), ..ImageInfo::default() };
+        let table = table(&[named, unnamed]);
+        let rows: Vec<&str> = table.lines().skip(1).map(|line| line.split(' ').next().unwrap()).collect();
+        assert_eq!(rows, ["a:1", "a:2", id.as_str()]);
+    }
 }

@@ -106,6 +106,9 @@ impl Report {
 
     /// Says in one line for each workload how it ended.
     fn summary(&self) -> String {
+        if self.workloads.is_empty() {
+            return "nothing to run: the manifests hold no Pod, Job or CronJob".to_owned();
+        }
         let lines: Vec<String> = self
             .workloads
             .iter()
@@ -154,4 +157,16 @@ fn wrap(text: &str, width: usize) -> String {
         }
     }
     format!("  → {}\n", lines.join("\n    "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_without_workloads_says_so() {
+        let result = Verdict::Succeeded;
+        let report = Report { result, exit_code: 0, workloads: vec![], pods: vec![], jobs: vec![], taken_at: 0 };
+        assert!(report.summary().starts_with("nothing to run"));
+    }
 }
