@@ -122,7 +122,11 @@ impl Registry {
                 if !then_remove {
                     return Ok(Deleted::Pending(marked));
                 }
-                commit(&marked, Change::Delete).map(Deleted::Gone)
+                match commit(&marked, Change::Delete) {
+                    // A node agent that saw the mark was quicker: the object is gone as was asked for.
+                    Err(CommitError::Missing) => Ok(Deleted::Gone(marked)),
+                    other => other.map(Deleted::Gone),
+                }
             }
         }
     }

@@ -63,7 +63,7 @@ pub(crate) fn main(args: Args, dirs: &Dirs) -> Result<Exit, CommandError> {
 
 fn load(store: &Store, screen: &Screen, files: &[PathBuf]) -> Result<(), CommandError> {
     for file in files {
-        let images = store.load_pinned(file).with_context(|| format!("loading {}", file.display()))?;
+        let images = store.load(file).with_context(|| format!("loading {}", file.display()))?;
         for image in images {
             screen.result(&format!("loaded {}", names(&image).join(", ")));
         }

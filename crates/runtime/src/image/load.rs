@@ -28,22 +28,15 @@ impl Store {
     /// Loads all images of an archive that this machine can run: a tar file of `docker save` or of an OCI image
     /// layout (gzip, Zstandard or plain), the same from standard input (`-`), or an OCI image layout directory.
     ///
-    /// Names come from the archive. An image without a name is listed by its id. All images are added or none.
+    /// Names come from the archive. An image without a name is listed by its id. All images are added or none, and
+    /// pinned: a person chose exactly these, so neither a registry is asked for a newer one nor does garbage
+    /// collection remove them.
     ///
     /// # Errors
     /// When the archive is not one, is incomplete, is not what its digests say, holds nothing for this machine, or
     /// is refused by [`super::Limits`] or a layer's content. Nothing is left behind then.
     pub fn load(&self, path: &Path) -> Result<Vec<ImageInfo>, Error> {
-        self.load_as(path, None, false)
-    }
-
-    /// Loads like [`Store::load`], and pins the images: a person chose exactly these, so neither a registry is
-    /// asked for a newer one nor does garbage collection remove them.
-    ///
-    /// # Errors
-    /// As [`Store::load`].
-    pub fn load_pinned(&self, path: &Path) -> Result<Vec<ImageInfo>, Error> {
-        self.load_as(path, None, true)
+        self.load_as(path, None)
     }
 
     /// Loads an archive with exactly one image and gives it this name instead of those in the archive.
@@ -56,11 +49,11 @@ impl Store {
             let message = "a digest cannot be given as a name".to_owned();
             return Err(Error::InvalidName { image: name.to_owned(), message });
         }
-        let images = self.load_as(path, Some(reference.whole()), false)?;
+        let images = self.load_as(path, Some(reference.whole()))?;
         images.into_iter().next().ok_or_else(|| Error::UnknownFormat { path: path.to_owned() })
     }
 
-    fn load_as(&self, path: &Path, name: Option<String>, pinned: bool) -> Result<Vec<ImageInfo>, Error> {
+    fn load_as(&self, path: &Path, name: Option<String>) -> Result<Vec<ImageInfo>, Error> {
         let work = Work::begin(self)?;
         let archive = Archive::open(path, &work)?;
         let mut found = if archive.has(OCI_INDEX) {
@@ -76,8 +69,7 @@ impl Store {
             };
             image.tags = vec![name];
         }
-        let mut images = found.into_iter().map(|image| image.take(&archive, &work)).collect::<Result<Vec<_>, _>>()?;
-        images.iter_mut().for_each(|image| image.pinned = pinned);
+        let images = found.into_iter().map(|image| image.take(&archive, &work)).collect::<Result<Vec<_>, _>>()?;
         work.commit(&images)
     }
 }
