@@ -29,7 +29,7 @@ const PURE: [&str; 2] = ["apimachinery", "pod-lifecycle"];
 const IMPURE: [&str; 5] = ["tokio", "mio", "socket2", "rand", "getrandom"];
 
 /// A longer file is two things in one.
-const MAX_LINES: usize = 850;
+const MAX_LINES: usize = 800;
 
 /// Checks all rules and reports every breach at once.
 ///
