@@ -93,23 +93,39 @@ impl Registry {
 
     /// Deletes an object without any consequence for others.
     pub(crate) fn delete_only(&self, place: Place<'_>, options: &DeleteOptions) -> Result<Deleted, ApiError> {
+        // Written by an earlier round, to be removed by the next step. A node agent that saw the mark may be quicker:
+        // then the object is gone as was asked for, also if there is another one of its name by now.
+        let mut marked: Option<Arc<Object>> = None;
         for _ in 0..MOST_ROUNDS {
-            let old = self.get(place)?;
+            let old = match (self.get(place), &marked) {
+                (Ok(old), Some(mine)) if meta::uid(old.value()) != meta::uid(mine.value()) => {
+                    return Ok(Deleted::Gone(Arc::clone(mine)));
+                }
+                (Err(error), Some(mine)) if error.code == 404 => return Ok(Deleted::Gone(Arc::clone(mine))),
+                (old, _) => old?,
+            };
             check_preconditions(place, old.value(), options)?;
             let step = next_step(place.kind, old.value(), options, self.now());
             if options.dry_run {
                 return Ok(dry(&old, step));
             }
-            match self.take_step(place.kind, old, step) {
+            match self.take_step(place.kind, old, step, &mut marked) {
                 Ok(deleted) => return Ok(deleted),
                 Err(CommitError::Changed | CommitError::Exists) => {}
-                Err(CommitError::Missing) => return Err(place.not_found()),
+                Err(CommitError::Missing) => return marked.map(Deleted::Gone).ok_or_else(|| place.not_found()),
             }
         }
         Err(place.modified())
     }
 
-    fn take_step(&self, kind: &ResourceType, old: Arc<Object>, step: Step) -> Result<Deleted, CommitError> {
+    /// Carries a step out. `marked_for_removal` gets the object once it is marked and nothing but its removal is left to do.
+    fn take_step(
+        &self,
+        kind: &ResourceType,
+        old: Arc<Object>,
+        step: Step,
+        marked_for_removal: &mut Option<Arc<Object>>,
+    ) -> Result<Deleted, CommitError> {
         let table = strategy::table(kind);
         let commit = |object: &Object, change| {
             self.store.commit(&table, object.key(), Expected::Revision(object.revision()), change)
@@ -122,11 +138,8 @@ impl Registry {
                 if !then_remove {
                     return Ok(Deleted::Pending(marked));
                 }
-                match commit(&marked, Change::Delete) {
-                    // A node agent that saw the mark was quicker: the object is gone as was asked for.
-                    Err(CommitError::Missing) => Ok(Deleted::Gone(marked)),
-                    other => other.map(Deleted::Gone),
-                }
+                *marked_for_removal = Some(Arc::clone(&marked));
+                commit(&marked, Change::Delete).map(Deleted::Gone)
             }
         }
     }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use futures::TryStreamExt;
-use k8s_openapi::api::core::v1::ConfigMap;
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use serde_json::json;
 
-use crate::support::Rig;
+use crate::support::{Rig, assigned};
 
 const WRITERS: usize = 8;
 const WATCHERS: usize = 32;
@@ -100,4 +100,34 @@ async fn every_watcher_sees_every_change_in_order() {
     }
     let changes = whole.expect("watchers").len();
     assert!(changes > WRITERS * ROUNDS * 2, "only {changes} changes");
+}
+
+const DELETIONS: usize = 400;
+
+/// Removes each pod as soon as it is marked, as a node agent does with a pod that has ended.
+async fn remove_what_is_marked(pods: Api<Pod>) {
+    let mut changes = pods.watch(&WatchParams::default(), "0").await.expect("watch").boxed();
+    let at_once = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
+    while let Some(change) = changes.try_next().await.expect("change") {
+        if let WatchEvent::Modified(pod) = change
+            && pod.metadata.deletion_timestamp.is_some()
+        {
+            // The client that marked it may be quicker.
+            let _ = pods.delete(&pod.name_any(), &at_once).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn s1_32_a_deletion_that_the_node_completes_first_has_worked() {
+    let rig = Rig::new();
+    let pods = rig.pods();
+    let agent = tokio::spawn(remove_what_is_marked(pods.clone()));
+    let at_once = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
+    for round in 0..DELETIONS {
+        let name = format!("pod-{round}");
+        rig.pod(&name, assigned()).await;
+        pods.delete(&name, &at_once).await.unwrap_or_else(|error| panic!("round {round}: {error}"));
+    }
+    agent.abort();
 }
