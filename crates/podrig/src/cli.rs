@@ -18,7 +18,7 @@ struct Args {
     #[arg(long, global = true, env = "PODRIG_DATA_DIR", default_value = "/var/lib/podrig", value_name = "DIR")]
     data_dir: PathBuf,
 
-    /// Where sockets and secrets are kept; should be in memory. One for all of a machine
+    /// Where sockets and secrets are kept; should be in memory
     #[arg(long, global = true, env = "PODRIG_RUN_DIR", default_value = "/run/podrig", value_name = "DIR")]
     run_dir: PathBuf,
 

@@ -7,11 +7,12 @@ use clap::Subcommand;
 use cri::ImageInfo;
 use runtime::image::Store;
 
-use super::{executor, require_root};
+use super::require_root;
 use crate::{
     Dirs,
     error::{CommandError, Exit},
     output::Screen,
+    run::executor,
 };
 
 /// Load, pull, list and remove images

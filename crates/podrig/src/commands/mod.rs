@@ -4,7 +4,7 @@ pub(crate) mod demo;
 pub(crate) mod image;
 pub(crate) mod run;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 
 use crate::error::CommandError;
 
@@ -15,10 +15,4 @@ fn require_root() -> Result<(), CommandError> {
     }
     Err(CommandError::from(anyhow!("podrig needs root: it makes namespaces, mounts, cgroups and network devices"))
         .hint("run it with sudo"))
-}
-
-/// Builds the executor. Two workers are enough: containers do the work.
-fn executor() -> Result<tokio::runtime::Runtime, CommandError> {
-    let executor = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    Ok(executor.context("starting the executor")?)
 }

@@ -7,4 +7,4 @@ mod session;
 
 pub(crate) use observer::Observer;
 pub(crate) use report::{Report, Verdict, state_lines};
-pub(crate) use session::{Limits, Play, play};
+pub(crate) use session::{Limits, Play, executor, play};

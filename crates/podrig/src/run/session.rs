@@ -115,11 +115,15 @@ struct Clock {
     give_up: Option<Instant>,
 }
 
+/// Builds what asynchronous work runs on. Two workers are enough: containers do the work.
+pub(crate) fn executor() -> Result<tokio::runtime::Runtime> {
+    let executor = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    executor.context("starting the executor")
+}
+
 /// Runs workloads on a node of their own and leaves no trace of it; returns the report, and where logs were kept.
 pub(crate) fn play(dirs: &Dirs, play: &Play<'_>) -> Result<(Report, Option<PathBuf>), CommandError> {
-    // Two workers are enough: containers do the work.
-    let executor = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let executor = executor.context("starting the executor")?;
+    let executor = executor()?;
     let (result, instance) = executor.block_on(async {
         let mut session = Session::start(dirs, Arc::clone(play.screen), play.logs_to_stderr).await?;
         let result = session.run(play.items, play.limits).await;

@@ -36,7 +36,7 @@ impl Log {
     }
 }
 
-#[allow(clippy::wildcard_enum_match_arm, reason = "whatever it is, it is collected")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "whatever it is, it is collected")]
 fn drain(machine: &mut PodMachine) -> Vec<Output> {
     let mut outputs = Vec::new();
     loop {
