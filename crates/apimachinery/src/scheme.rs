@@ -144,6 +144,20 @@ const BATCH: ResourceType = ResourceType {
     ..CORE
 };
 
+/// What the resources of the apps group have in common.
+const APPS: ResourceType = ResourceType {
+    group: "apps",
+    api_version: "apps/v1",
+    categories: &["all"],
+    has_status: true,
+    has_generation: true,
+    ..CORE
+};
+
+/// What the resources of the access control group have in common.
+const RBAC: ResourceType =
+    ResourceType { group: "rbac.authorization.k8s.io", api_version: "rbac.authorization.k8s.io/v1", ..CORE };
+
 static RESOURCES: &[ResourceType] = &[
     ResourceType {
         kind: "Namespace",
@@ -183,6 +197,32 @@ static RESOURCES: &[ResourceType] = &[
         ..CORE
     },
     ResourceType { kind: "Event", plural: "events", singular: "event", short_names: &["ev"], ..CORE },
+    ResourceType { kind: "PodTemplate", plural: "podtemplates", singular: "podtemplate", ..CORE },
+    ResourceType {
+        kind: "LimitRange",
+        plural: "limitranges",
+        singular: "limitrange",
+        short_names: &["limits"],
+        ..CORE
+    },
+    ResourceType {
+        kind: "ResourceQuota",
+        plural: "resourcequotas",
+        singular: "resourcequota",
+        short_names: &["quota"],
+        has_status: true,
+        ..CORE
+    },
+    ResourceType {
+        kind: "Service",
+        plural: "services",
+        singular: "service",
+        short_names: &["svc"],
+        categories: &["all"],
+        has_status: true,
+        ..CORE
+    },
+    ResourceType { kind: "Endpoints", plural: "endpoints", singular: "endpoints", short_names: &["ep"], ..CORE },
     ResourceType { kind: "Job", plural: "jobs", singular: "job", ..BATCH },
     ResourceType { kind: "CronJob", plural: "cronjobs", singular: "cronjob", short_names: &["cj"], ..BATCH },
     ResourceType {
@@ -192,6 +232,53 @@ static RESOURCES: &[ResourceType] = &[
         plural: "leases",
         singular: "lease",
         ..CORE
+    },
+    ResourceType { kind: "ReplicaSet", plural: "replicasets", singular: "replicaset", short_names: &["rs"], ..APPS },
+    ResourceType {
+        kind: "Deployment",
+        plural: "deployments",
+        singular: "deployment",
+        short_names: &["deploy"],
+        ..APPS
+    },
+    ResourceType {
+        kind: "ControllerRevision",
+        plural: "controllerrevisions",
+        singular: "controllerrevision",
+        categories: &[],
+        has_status: false,
+        has_generation: false,
+        ..APPS
+    },
+    ResourceType {
+        group: "discovery.k8s.io",
+        api_version: "discovery.k8s.io/v1",
+        kind: "EndpointSlice",
+        plural: "endpointslices",
+        singular: "endpointslice",
+        has_generation: true,
+        ..CORE
+    },
+    ResourceType {
+        group: "scheduling.k8s.io",
+        api_version: "scheduling.k8s.io/v1",
+        kind: "PriorityClass",
+        plural: "priorityclasses",
+        singular: "priorityclass",
+        short_names: &["pc"],
+        namespaced: false,
+        has_generation: true,
+        ..CORE
+    },
+    ResourceType { kind: "Role", plural: "roles", singular: "role", ..RBAC },
+    ResourceType { kind: "RoleBinding", plural: "rolebindings", singular: "rolebinding", ..RBAC },
+    ResourceType { kind: "ClusterRole", plural: "clusterroles", singular: "clusterrole", namespaced: false, ..RBAC },
+    ResourceType {
+        kind: "ClusterRoleBinding",
+        plural: "clusterrolebindings",
+        singular: "clusterrolebinding",
+        namespaced: false,
+        ..RBAC
     },
 ];
 

@@ -18,7 +18,10 @@ mod server;
 mod store;
 
 pub use http::body::{BoxError, ResponseBody};
-pub use http::service::ApiService;
-pub use node_proxy::{LogOptions, LogStream, NodeProxy, PodReference};
+pub use http::service::{ApiService, CertificateIdentity};
+pub use node_proxy::{
+    Connection, Input, LogOptions, LogStream, NodeProxy, Output, PodReference, Session, SessionEnd, SessionOptions,
+    TerminalSize,
+};
 pub use registry::Clock;
 pub use server::{ApiServer, Options};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
-use crate::http::service::{ApiService, Shared};
+use crate::http::service::{ApiService, CertificateIdentity, Origin, Shared};
 use crate::node_proxy::NodeProxy;
 use crate::registry::{Clock, Registry};
 use crate::store::{HistoryLimits, Store};
@@ -69,9 +69,16 @@ impl ApiServer {
         Self { shared: Arc::new(Shared { registry, watches: Arc::new(Semaphore::new(options.watches)) }) }
     }
 
-    /// The HTTP face of the server.
+    /// The HTTP face of the server for parts of this process, which may do everything.
     pub fn service(&self) -> ApiService {
-        ApiService { shared: Arc::clone(&self.shared) }
+        ApiService { shared: Arc::clone(&self.shared), origin: Origin::Internal }
+    }
+
+    /// The HTTP face of the server for one connection of a listener.
+    ///
+    /// `certificate` is who the client is by the certificate that the listener has verified, if it gave one.
+    pub fn service_for(&self, certificate: Option<CertificateIdentity>) -> ApiService {
+        ApiService { shared: Arc::clone(&self.shared), origin: Origin::Remote(certificate.map(Arc::new)) }
     }
 
     /// Tells the server how to reach the node agents.

@@ -7,9 +7,16 @@
 use std::{cell::RefCell, fmt};
 
 use k8s_openapi::api::{
+    apps::v1::{ControllerRevision, Deployment, ReplicaSet},
     batch::v1::{CronJob, Job},
     coordination::v1::Lease,
-    core::v1::{ConfigMap, Event, Namespace, Node, Pod, Secret, ServiceAccount},
+    core::v1::{
+        ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, Pod, PodTemplate, ResourceQuota, Secret, Service,
+        ServiceAccount,
+    },
+    discovery::v1::EndpointSlice,
+    rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+    scheduling::v1::PriorityClass,
 };
 use serde::{
     Serialize,
@@ -45,6 +52,20 @@ pub(super) fn normalise(ty: &ResourceType, value: &Value) -> Result<Normalised, 
         ("batch", "Job") => through::<Job>(value),
         ("batch", "CronJob") => through::<CronJob>(value),
         ("coordination.k8s.io", "Lease") => through::<Lease>(value),
+        ("", "PodTemplate") => through::<PodTemplate>(value),
+        ("", "LimitRange") => through::<LimitRange>(value),
+        ("", "ResourceQuota") => through::<ResourceQuota>(value),
+        ("", "Service") => through::<Service>(value),
+        ("", "Endpoints") => through::<Endpoints>(value),
+        ("apps", "ReplicaSet") => through::<ReplicaSet>(value),
+        ("apps", "Deployment") => through::<Deployment>(value),
+        ("apps", "ControllerRevision") => through::<ControllerRevision>(value),
+        ("discovery.k8s.io", "EndpointSlice") => through::<EndpointSlice>(value),
+        ("scheduling.k8s.io", "PriorityClass") => through::<PriorityClass>(value),
+        ("rbac.authorization.k8s.io", "Role") => through::<Role>(value),
+        ("rbac.authorization.k8s.io", "RoleBinding") => through::<RoleBinding>(value),
+        ("rbac.authorization.k8s.io", "ClusterRole") => through::<ClusterRole>(value),
+        ("rbac.authorization.k8s.io", "ClusterRoleBinding") => through::<ClusterRoleBinding>(value),
         (group, kind) => Err(format!("no kind {kind:?} is registered in group {group:?}")),
     }
 }

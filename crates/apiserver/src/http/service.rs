@@ -22,6 +22,25 @@ use crate::registry::Registry;
 #[derive(Clone, Debug)]
 pub struct ApiService {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) origin: Origin,
+}
+
+/// Where requests come from.
+#[derive(Clone, Debug)]
+pub(crate) enum Origin {
+    /// A part of this process.
+    Internal,
+    /// A connection, with what its certificate says.
+    Remote(Option<Arc<CertificateIdentity>>),
+}
+
+/// Who a client is by its verified certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateIdentity {
+    /// The subject's common name.
+    pub name: String,
+    /// The subject's organisations.
+    pub groups: Vec<String>,
 }
 
 /// What all requests share.
@@ -46,8 +65,27 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let shared = Arc::clone(&self.shared);
-        async move { Ok(respond(&shared, request).await.unwrap_or_else(|error| answer::error(&error))) }.boxed()
+        let (shared, origin) = (Arc::clone(&self.shared), self.origin.clone());
+        async move {
+            let result = match admit(&origin, request.uri().path()) {
+                Ok(()) => respond(&shared, request).await,
+                Err(error) => Err(error),
+            };
+            Ok(result.unwrap_or_else(|error| answer::error(&error)))
+        }
+        .boxed()
+    }
+}
+
+/// Lets in whom the listener knows as an administrator; everybody may ask for health and version.
+fn admit(origin: &Origin, path: &str) -> Result<(), ApiError> {
+    const OPEN: [&str; 4] = ["/healthz", "/livez", "/readyz", "/version"];
+    const ADMINISTRATORS: &str = "system:masters";
+    match origin {
+        Origin::Internal => Ok(()),
+        Origin::Remote(Some(identity)) if identity.groups.iter().any(|group| group == ADMINISTRATORS) => Ok(()),
+        Origin::Remote(_) if OPEN.iter().any(|open| path == *open || path.starts_with(&format!("{open}/"))) => Ok(()),
+        Origin::Remote(_) => Err(ApiError::plain(401, "Unauthorized", "Unauthorized")),
     }
 }
 
