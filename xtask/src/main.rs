@@ -6,7 +6,8 @@ fn main() -> ExitCode {
     let command = std::env::args().nth(1).unwrap_or_default();
     let result = match command.as_str() {
         "tidy" => xtask::tidy::run(),
-        _ => Err(anyhow::anyhow!("usage: cargo xtask tidy")),
+        "coverage" => xtask::coverage::run(true),
+        _ => Err(anyhow::anyhow!("usage: cargo xtask tidy | coverage")),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -49,7 +49,7 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
@@ -92,7 +92,7 @@ fn impure(root: &Path, krate: &str) -> Result<Vec<String>> {
         .collect())
 }
 
-fn tracked_files(root: &Path) -> Result<Vec<String>> {
+pub(crate) fn tracked_files(root: &Path) -> Result<Vec<String>> {
     Ok(stdout(root, "git", &["ls-files", "--cached", "--others", "--exclude-standard"])?
         .lines()
         .map(str::to_owned)
