@@ -427,7 +427,7 @@ const RESTART_ALL: &str = "restartPolicy: Never, \
                            restartPolicyRules: [{action: RestartAllContainers, exitCodes: {operator: In, values: [88]}}]";
 
 #[test]
-fn s3_40_to_s3_43_a_rule_restarts_all_containers_in_the_same_sandbox() {
+fn s2_30_s3_40_s3_41_s3_42_s3_43_a_rule_restarts_all_containers_in_the_same_sandbox() {
     check(
         &pod(
             "Never",

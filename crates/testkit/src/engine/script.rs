@@ -14,7 +14,7 @@
 //! `postStart|preStop takes D | fails [after D] | hangs`, `startup|liveness|readiness passes | fails |
 //! fails until D | fails from D | errs`.
 //!
-//! Actions: `exit NAME N`, `delete [grace N]`, `agent restarts`, `sandbox lost`, `records lost`, `image NAME IMAGE`,
+//! Actions: `exit NAME N`, `delete [grace N]`, `agent restarts`, `sandbox lost`, `records lost`, `records of NAME lost`, `image NAME IMAGE`,
 //! `deadline D`, and a behaviour line (`at 5s app: cannot start`). Without a time: `volumes fail until D`,
 //! `sandbox fails until D`, `until D`, `verbose` (every step), `show WORD…` (only lines that have one of the words).
 
@@ -59,6 +59,8 @@ pub enum Action {
     SandboxLost,
     /// All that the runtime has of the pod is gone, and the agent comes back.
     RecordsLost,
+    /// The records of a container's ended instances are gone.
+    RecordsOf(String),
     /// A container's image is changed.
     Image {
         /// Which.
@@ -247,6 +249,7 @@ impl Action {
             Self::AgentRestarts => world.restart_agent(),
             Self::SandboxLost => world.lose_sandbox(),
             Self::RecordsLost => world.lose_records(),
+            Self::RecordsOf(name) => world.lose_records_of(name),
             Self::Image { name, image } => change_pod(world, |pod| set_image(pod, name, image)),
             Self::Deadline(seconds) => change_pod(world, |pod| {
                 if let Some(spec) = &mut pod.spec {
@@ -314,6 +317,7 @@ fn action(words: &[&str]) -> Option<Action> {
         ["agent", "restarts"] => Action::AgentRestarts,
         ["sandbox", "lost"] => Action::SandboxLost,
         ["records", "lost"] => Action::RecordsLost,
+        ["records", "of", name, "lost"] => Action::RecordsOf((*name).to_owned()),
         ["image", name, image] => Action::Image { name: (*name).to_owned(), image: (*image).to_owned() },
         ["deadline", at] => Action::Deadline(i64::try_from(duration(at)?.as_secs()).ok()?),
         [name, items @ ..] => {

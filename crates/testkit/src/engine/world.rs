@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -258,8 +259,13 @@ impl World {
         deadline.map(|deadline| deadline.at.0.saturating_sub(Duration::from_secs(self.lives)))
     }
 
-    /// Asks the pod to end.
+    /// Asks the pod to end. The API's object says so too, so that an agent that comes back knows.
     pub fn delete(&mut self, grace: Duration) {
+        let shortest = self.plan.deletion_grace().map_or(grace, |before| before.min(grace));
+        let mut pod = (*self.plan.pod).clone();
+        pod.metadata.deletion_timestamp = Some(self.clock().wall.to_k8s());
+        pod.metadata.deletion_grace_period_seconds = i64::try_from(shortest.as_secs()).ok();
+        self.plan = PodPlan::from_pod(&Arc::new(pod)).expect("only its metadata has changed");
         self.tell(Input::Delete { grace });
     }
 
@@ -319,6 +325,13 @@ impl World {
         self.sandboxes.clear();
         self.containers.clear();
         self.restart_agent();
+    }
+
+    /// The records of a container's ended instances are gone, as when they were collected.
+    pub fn lose_records_of(&mut self, name: &str) {
+        if let Some(idx) = self.plan.find(name) {
+            self.containers.retain(|_, process| process.view.container != idx || is_running(&process.view));
+        }
     }
 
     /// The agent dies and comes back. What it was about to do and had not done yet is not done.
