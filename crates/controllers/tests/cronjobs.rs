@@ -79,7 +79,7 @@ async fn finish(world: &World, job: &str, condition: &str, at: &str) {
 }
 
 #[tokio::test]
-async fn s10_09_a_job_is_started_at_its_time_under_a_name_that_follows_from_the_time() {
+async fn s10_09_s10_10_s10_18_s10_21_s10_26_a_job_is_started_at_its_time_under_a_name_that_follows_from_the_time() {
     let clock = HandClock::at("2024-05-03T10:00:30Z");
     let world = world(&clock).await;
     let owner: CronJob = world.create(cronjob(json!({"timeZone": "Europe/Berlin"}))).await;

@@ -17,7 +17,7 @@ fn bound(pods: &[Pod]) -> bool {
 }
 
 #[tokio::test]
-async fn a_job_creates_a_pod_the_scheduler_binds_it_and_its_success_completes_the_job() {
+async fn s9_44_s9_45_s12_01_s12_18_a_job_creates_a_pod_the_scheduler_binds_it_and_its_success_completes_the_job() {
     let world = World::running().await;
     world.create::<Job>(job("work", json!({}))).await;
     let pods = world.pods("a bound pod", bound).await;

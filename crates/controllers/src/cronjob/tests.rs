@@ -85,7 +85,7 @@ fn s10_14_what_is_too_late_is_not_started() {
 }
 
 #[test]
-fn s10_16_forbid_does_not_start_beside_an_active_job() {
+fn s10_16_s10_28_forbid_does_not_start_beside_an_active_job() {
     let status = json!({"active": [{"name": "tick-1", "namespace": "ns", "uid": "tick-1"}]});
     let cronjob = cronjob(json!({"concurrencyPolicy": "Forbid", "status": status}));
     let running = [child("tick-1", json!([]))];
@@ -108,7 +108,7 @@ fn s10_17_replace_names_every_active_job() {
 }
 
 #[test]
-fn s10_19_a_suspended_cronjob_starts_nothing_and_catches_up_later() {
+fn s10_15_s10_19_a_suspended_cronjob_starts_nothing_and_catches_up_later() {
     assert_eq!(started(json!({"suspend": true}), "2024-05-03T10:05:10Z"), None);
     assert_eq!(started(json!({"suspend": false}), "2024-05-03T10:05:10Z").as_deref(), Some("2024-05-03T10:05:00Z"));
 }

@@ -365,6 +365,34 @@ fn s9_34_failed_is_said_when_the_last_pod_has_stopped() {
 }
 
 #[test]
+fn s9_35_complete_is_said_when_the_sidecars_of_the_last_pod_have_stopped() {
+    let mut sim = Sim::new(job(json!({})));
+    sim.settle();
+    let main = json!({"name": "app", "state": {"terminated": {"exitCode": 0}}});
+    let sidecar = json!({"name": "proxy", "state": {"running": {}}});
+    let stopping = json!({"phase": "Running", "containerStatuses": [main], "initContainerStatuses": [sidecar]});
+    sim.pods.get_mut("p001").unwrap().status = Some(serde_json::from_value(stopping).unwrap());
+    sim.settle();
+    assert_eq!(sim.summary(), "active 1", "the pod is not terminal while its sidecar runs");
+    sim.end("p001", "Succeeded", 0);
+    sim.settle();
+    let done = "succeeded 1, SuccessCriteriaMet=True/CompletionsReached, Complete=True/CompletionsReached";
+    assert_eq!(sim.summary(), done);
+}
+
+#[test]
+fn s9_12_failures_that_the_policy_ignores_are_counted_apart() {
+    let indexed = job(json!({"completionMode": "Indexed", "completions": 1, "backoffLimitPerIndex": 1}));
+    let annotations = |ignored| {
+        let failures = Some(IndexFailures { counted: 0, ignored });
+        build(&indexed, &NewPod { index: Some(0), failures }, "abcde").metadata.annotations.unwrap()
+    };
+    assert_eq!(annotations(2)[INDEX_IGNORED_FAILURE_COUNT], "2");
+    assert_eq!(annotations(2)[INDEX_FAILURE_COUNT], "0");
+    assert!(!annotations(0).contains_key(INDEX_IGNORED_FAILURE_COUNT));
+}
+
+#[test]
 fn s9_36_the_completion_time_is_that_of_the_condition() {
     let mut sim = Sim::new(job(json!({})));
     sim.settle();
@@ -413,7 +441,7 @@ fn s9_40_the_deadline_wakes_the_controller() {
 }
 
 #[test]
-fn s9_42_an_index_fails_with_one_failure_more_than_its_limit() {
+fn s9_12_s9_42_an_index_fails_with_one_failure_more_than_its_limit() {
     let mut sim = Sim::new(indexed(json!({
         "completions": 2, "parallelism": 2, "backoffLimitPerIndex": 1, "backoffLimit": i32::MAX,
     })));
