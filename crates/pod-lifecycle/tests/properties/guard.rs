@@ -31,6 +31,7 @@ impl Guard {
             Action::Delete { grace: None }
             | Action::Exit { .. }
             | Action::SandboxLost
+            | Action::RecordsOf(_)
             | Action::Image { .. }
             | Action::Deadline(_)
             | Action::Behaves { .. } => {}
