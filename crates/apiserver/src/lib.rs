@@ -25,3 +25,4 @@ pub use node_proxy::{
 };
 pub use registry::Clock;
 pub use server::{ApiServer, Options};
+pub use store::{OpenError, StoreFailure};

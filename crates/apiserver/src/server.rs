@@ -1,6 +1,7 @@
 //! The server as others see it.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,7 +10,7 @@ use tokio::sync::Semaphore;
 use crate::http::service::{ApiService, CertificateIdentity, Origin, Shared};
 use crate::node_proxy::NodeProxy;
 use crate::registry::{Clock, Registry};
-use crate::store::{HistoryLimits, Store};
+use crate::store::{CompactionLimits, DataDir, HistoryLimits, OpenError, Store, StoreFailure};
 
 /// How a server is set up.
 #[derive(Clone)]
@@ -32,6 +33,12 @@ impl Default for Options {
             history: HistoryLimits::default().most,
             watches: MOST_WATCHES,
         }
+    }
+}
+
+impl Options {
+    fn history_limits(&self) -> HistoryLimits {
+        HistoryLimits { most: self.history, ..HistoryLimits::default() }
     }
 }
 
@@ -63,10 +70,41 @@ pub struct ApiServer {
 impl ApiServer {
     /// A server whose objects live as long as it does, with the namespaces of a new cluster.
     pub fn in_memory(options: Options) -> Self {
-        let limits = HistoryLimits { most: options.history, ..HistoryLimits::default() };
-        let registry = Registry::new(Store::new(limits), options.clock, options.node_proxy);
-        registry.create_built_in_namespaces();
+        let store = Store::new(options.history_limits());
+        Self::with_store(store, options)
+    }
+
+    /// A server whose objects are kept in a directory, which is made if it is not there.
+    ///
+    /// Nothing that a client is told is lost, even if the machine loses power. Versions of objects go on from
+    /// where they were; watches that go on from a version of before are told that it is too old. Blocks while the
+    /// directory is read.
+    ///
+    /// # Errors
+    /// Another server uses the directory, or it holds something that cannot be read whole; the error says what to
+    /// do.
+    pub fn open(dir: &Path, options: Options) -> Result<Self, OpenError> {
+        let disk = Arc::new(DataDir::open(dir)?);
+        let store = Store::open(disk, options.history_limits(), CompactionLimits::default())?;
+        Ok(Self::with_store(store, options))
+    }
+
+    fn with_store(store: Store, options: Options) -> Self {
+        let registry = Registry::new(store, options.clock, options.node_proxy);
+        registry.resume();
         Self { shared: Arc::new(Shared { registry, watches: Arc::new(Semaphore::new(options.watches)) }) }
+    }
+
+    /// Returns when a write did not reach the disk, or the server was closed. From then on every request fails, and
+    /// nothing is left but to end the process and start it again. Never returns for a server in memory.
+    pub async fn store_failed(&self) -> StoreFailure {
+        self.shared.registry.store.failed().await
+    }
+
+    /// Answers no more requests, and gives the directory back. Blocks until the disk has everything; without it,
+    /// the last clone of the server and of its services does so when it goes. Does nothing to a server in memory.
+    pub fn close(&self) {
+        self.shared.registry.store.close();
     }
 
     /// The HTTP face of the server for parts of this process, which may do everything.

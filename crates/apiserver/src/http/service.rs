@@ -17,6 +17,7 @@ use super::path::{self, Path};
 use super::query::Query;
 use super::{discovery, resource};
 use crate::registry::Registry;
+use crate::store::Store;
 
 /// The API server as a [`tower::Service`]: what a `kube::Client` or an HTTP listener is built on.
 #[derive(Clone, Debug)]
@@ -68,7 +69,7 @@ where
         let (shared, origin) = (Arc::clone(&self.shared), self.origin.clone());
         async move {
             let result = match admit(&origin, request.uri().path()) {
-                Ok(()) => respond(&shared, request).await,
+                Ok(()) => settled(&shared.registry.store, respond(&shared, request)).await,
                 Err(error) => Err(error),
             };
             Ok(result.unwrap_or_else(|error| answer::error(&error)))
@@ -87,6 +88,15 @@ fn admit(origin: &Origin, path: &str) -> Result<(), ApiError> {
         Origin::Remote(_) if OPEN.iter().any(|open| path == *open || path.starts_with(&format!("{open}/"))) => Ok(()),
         Origin::Remote(_) => Err(ApiError::plain(401, "Unauthorized", "Unauthorized")),
     }
+}
+
+/// Lets an answer go when everything that it may have read or written is on disk. A refusal tells of what
+/// was read, too.
+async fn settled(store: &Store, answer: impl Future<Output = Result<Answer, ApiError>>) -> Result<Answer, ApiError> {
+    store.check().map_err(ApiError::internal)?;
+    let answer = answer.await;
+    store.settled().await.map_err(ApiError::internal)?;
+    answer
 }
 
 async fn respond<B>(shared: &Arc<Shared>, request: Request<B>) -> Result<Answer, ApiError>

@@ -5,8 +5,10 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use apimachinery::scheme::ResourceType;
+use apimachinery::scheme::{self, ResourceType};
+use apimachinery::time;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 
 use super::{Registry, strategy};
 use crate::store::{Change, Expected, Object};
@@ -44,20 +46,43 @@ impl EventWrites {
 }
 
 impl Registry {
+    /// Notes the events that are stored already, in the order of their times.
+    pub(crate) fn resume_events(&self) {
+        for kind in scheme::all().iter().filter(|kind| is_event(kind)) {
+            let snapshot = self.store.snapshot(&strategy::table(kind));
+            let mut events: Vec<_> = snapshot.range("", "").map(|event| (self.last_seen(event), event)).collect();
+            events.sort_by_key(|(at, event)| (*at, event.revision()));
+            for (at, event) in events {
+                self.note_event_write(kind, event, at);
+            }
+        }
+    }
+
     /// Notes that an event was written, and removes those whose time is over.
     pub(crate) fn after_event_write(&self, kind: &ResourceType, event: &Object) {
-        if kind.plural != "events" {
-            return;
+        if is_event(kind) {
+            self.note_event_write(kind, event, self.now());
         }
-        let write = Write {
-            at: self.now(),
-            table: strategy::table(kind),
-            key: event.key().to_owned(),
-            revision: event.revision(),
-        };
+    }
+
+    fn note_event_write(&self, kind: &ResourceType, event: &Object, at: Timestamp) {
+        let table = strategy::table(kind);
+        let write = Write { at, table, key: event.key().to_owned(), revision: event.revision() };
         for old in self.event_writes.push(write) {
             // Changed or gone since: nothing to do.
             let _ = self.store.commit(&old.table, &old.key, Expected::Revision(old.revision), Change::Delete);
         }
     }
+
+    /// The latest time that an event tells; now, if it tells none or one to come.
+    fn last_seen(&self, event: &Object) -> Timestamp {
+        let times = ["/lastTimestamp", "/series/lastObservedTime", "/eventTime", "/metadata/creationTimestamp"];
+        let value = |path| event.value().pointer(path).and_then(Value::as_str).and_then(time::parse);
+        let now = self.now();
+        times.into_iter().filter_map(value).max().map_or(now, |at| at.min(now))
+    }
+}
+
+fn is_event(kind: &ResourceType) -> bool {
+    kind.plural == "events"
 }

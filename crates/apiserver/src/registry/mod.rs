@@ -12,6 +12,7 @@ pub(crate) mod list;
 pub(crate) mod log;
 pub(crate) mod meta;
 pub(crate) mod namespace;
+mod resume;
 pub(crate) mod selection;
 pub(crate) mod strategy;
 pub(crate) mod update;

@@ -23,10 +23,10 @@ pub(crate) const BUILT_IN: [&str; 4] = ["default", "kube-system", "kube-public",
 const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
 
 impl Registry {
-    /// Makes the namespaces that every cluster has.
+    /// Makes the namespaces that every cluster has, if they are not there.
     pub(crate) fn create_built_in_namespaces(&self) {
         let Some(kind) = namespaces() else { return };
-        for name in BUILT_IN {
+        for name in BUILT_IN.iter().filter(|name| self.namespace(name).is_none()) {
             let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
             let body = apimachinery::decode::Json { value: body, duplicates: Vec::new() };
             if let Err(error) = self.create(kind, "", body, WriteOptions::default()) {
@@ -135,6 +135,18 @@ impl Registry {
             if self.store.commit(&strategy::table(kind), old.key(), Expected::Revision(old.revision()), change).is_ok()
             {
                 return;
+            }
+        }
+    }
+
+    /// Goes on with what is done to namespaces in several writes, which an end of the server can cut short.
+    pub(crate) fn resume_namespaces(&self) {
+        let Some(kind) = namespaces() else { return };
+        for namespace in self.store.snapshot(&strategy::table(kind)).range("", "") {
+            if meta::is_deleting(namespace.value()) {
+                self.advance_namespace(namespace.key());
+            } else {
+                self.create_service_account(namespace.key());
             }
         }
     }

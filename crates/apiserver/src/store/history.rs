@@ -46,7 +46,7 @@ impl Default for HistoryLimits {
 }
 
 /// Changes in order of revision, oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct History {
     events: VecDeque<(Instant, Arc<Event>)>,
     /// Revision of the newest change that was dropped.
@@ -54,6 +54,11 @@ pub(crate) struct History {
 }
 
 impl History {
+    /// A history that begins after a revision.
+    pub(crate) fn since(revision: u64) -> Self {
+        Self { events: VecDeque::new(), dropped: revision }
+    }
+
     pub(crate) fn push(&mut self, event: Arc<Event>, now: Instant) {
         self.events.push_back((now, event));
     }
@@ -83,13 +88,14 @@ impl History {
 
     /// All changes after `revision`.
     pub(crate) fn after(&self, revision: u64) -> Result<Vec<Arc<Event>>, RevisionError> {
-        self.first_after(revision, usize::MAX)
+        self.between(revision, u64::MAX, usize::MAX)
     }
 
-    /// The first changes after `revision`, at most `most`.
-    pub(crate) fn first_after(&self, revision: u64, most: usize) -> Result<Vec<Arc<Event>>, RevisionError> {
+    /// The first changes after `revision` and up to `last`, at most `most`.
+    pub(crate) fn between(&self, revision: u64, last: u64, most: usize) -> Result<Vec<Arc<Event>>, RevisionError> {
         self.check(revision)?;
         let start = self.events.partition_point(|(_, event)| event.revision <= revision);
-        Ok(self.events.range(start..).take(most).map(|(_, event)| Arc::clone(event)).collect())
+        let events = self.events.range(start..).map(|(_, event)| event);
+        Ok(events.take_while(|event| event.revision <= last).take(most).cloned().collect())
     }
 }

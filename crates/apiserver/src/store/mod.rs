@@ -1,9 +1,11 @@
 //! The versioned dataset: every object in memory, one revision counter, one writer at a time.
 //!
 //! Maps are persistent, so a reader takes a consistent snapshot in constant time and never holds
-//! the lock while it works. [`Store::commit`] is the only place that changes anything; a durable
-//! log belongs there.
+//! the lock while it works. [`Store::commit`] is the only place that changes anything. Of a store with a durable
+//! log below, readers may see what is not on disk yet, so nothing that was read is told to a client before
+//! [`Store::settled`] has returned; cursors deliver only what is on disk.
 
+mod durable;
 mod history;
 mod object;
 
@@ -16,9 +18,12 @@ use imbl::OrdMap;
 use serde_json::Value;
 use tokio::sync::watch;
 
+pub(crate) use durable::{CompactionLimits, DataDir, Disk};
+pub use durable::{OpenError, StoreFailure};
 pub(crate) use history::{Event, EventKind, HistoryLimits};
 pub(crate) use object::Object;
 
+use durable::{Entry, Image, Log, TakeImage};
 use history::History;
 
 /// Name of a table: the resource and its group, such as `pods` or `jobs.batch`.
@@ -103,25 +108,82 @@ impl Snapshot {
 pub(crate) struct Store {
     state: Arc<Mutex<State>>,
     limits: HistoryLimits,
+    /// Without one, all is lost with the process, and so nothing needs to be waited for.
+    log: Option<Arc<Log>>,
 }
 
 #[derive(Debug)]
 struct State {
     revision: u64,
-    tables: HashMap<String, Table>,
+    /// No changes up to this revision are known.
+    opened: u64,
+    tables: HashMap<Arc<str>, Table>,
 }
 
 #[derive(Debug)]
 struct Table {
+    name: Arc<str>,
     objects: OrdMap<Arc<str>, Arc<Object>>,
     history: History,
     newest: watch::Sender<u64>,
 }
 
 impl Store {
-    /// An empty dataset.
+    /// An empty dataset in memory.
     pub(crate) fn new(limits: HistoryLimits) -> Self {
-        Self { state: Arc::new(Mutex::new(State { revision: FIRST_REVISION, tables: HashMap::new() })), limits }
+        let state = State { revision: FIRST_REVISION, opened: 0, tables: HashMap::new() };
+        Self { state: Arc::new(Mutex::new(state)), limits, log: None }
+    }
+
+    /// The dataset of a disk. Revisions go on where they were; changes of before are not known any more.
+    ///
+    /// # Errors
+    /// The disk holds something that cannot be read whole.
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        limits: HistoryLimits,
+        compaction: CompactionLimits,
+    ) -> Result<Self, OpenError> {
+        let mut recovered = durable::recover(&*disk)?;
+        let mut state = State { revision: recovered.revision, opened: recovered.revision, tables: HashMap::new() };
+        for (name, objects) in std::mem::take(&mut recovered.tables) {
+            state.table(&name).objects = objects;
+        }
+        let state = Arc::new(Mutex::new(state));
+        let log = Log::start(disk, &recovered, compaction, take_image(&state))?;
+        Ok(Self { state, limits, log: Some(Arc::new(log)) })
+    }
+
+    /// Returns when everything that could have been read up to now is on disk.
+    ///
+    /// # Errors
+    /// The store has failed.
+    pub(crate) async fn settled(&self) -> Result<(), StoreFailure> {
+        match &self.log {
+            Some(log) => log.settled(self.revision()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Fails if the store has failed.
+    pub(crate) fn check(&self) -> Result<(), StoreFailure> {
+        self.log.as_ref().map_or(Ok(()), |log| log.check())
+    }
+
+    /// Takes no more, and returns when all changes are on disk and the disk is given back. A dataset in memory
+    /// has nothing to close.
+    pub(crate) fn close(&self) {
+        if let Some(log) = &self.log {
+            log.close();
+        }
+    }
+
+    /// Returns when the store has failed or was closed.
+    pub(crate) async fn failed(&self) -> StoreFailure {
+        match &self.log {
+            Some(log) => log.failed().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// The newest revision of the dataset.
@@ -174,16 +236,22 @@ impl Store {
         expected: Expected,
         change: Change,
     ) -> Result<Arc<Object>, CommitError> {
+        if let Some(log) = &self.log {
+            log.wait_for_room();
+        }
         let mut state = self.lock();
         let revision = state.revision + 1;
         let table = state.table(table);
         let previous = table.objects.get(key).cloned();
         check_expected(previous.as_deref(), expected)?;
-        let event = table.apply(key, revision, previous, change)?;
+        let event = Arc::new(table.apply(key, revision, previous, change)?);
         let object = Arc::clone(&event.object);
         let now = Instant::now();
-        table.history.push(Arc::new(event), now);
-        table.newest.send_replace(revision);
+        table.history.push(Arc::clone(&event), now);
+        match &self.log {
+            Some(log) => log.append(Entry { table: Arc::clone(&table.name), event, newest: table.newest.clone() }),
+            None => _ = table.newest.send_replace(revision),
+        }
         state.revision = revision;
         // Every table, so that one that was busy once does not keep its past for ever.
         for table in state.tables.values_mut() {
@@ -203,7 +271,8 @@ impl Store {
     }
 
     fn changes_after(&self, table: &TableName, revision: u64, most: usize) -> Result<Vec<Arc<Event>>, RevisionError> {
-        self.lock().table(table).history.first_after(revision, most)
+        let last = self.log.as_ref().map_or(u64::MAX, |log| log.durable_revision());
+        self.lock().table(table).history.between(revision, last, most)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -214,13 +283,26 @@ impl Store {
 
 impl State {
     fn table(&mut self, name: &TableName) -> &mut Table {
-        self.tables.entry(name.to_owned()).or_insert_with(Table::new)
+        let name: Arc<str> = name.into();
+        let table = || Table::new(Arc::clone(&name), self.opened);
+        self.tables.entry(Arc::clone(&name)).or_insert_with(table)
     }
 }
 
+/// The way from the log back to the dataset, which it must not keep alive.
+fn take_image(state: &Arc<Mutex<State>>) -> TakeImage {
+    let state = Arc::downgrade(state);
+    Box::new(move || {
+        let state = state.upgrade()?;
+        let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let tables = state.tables.values().map(|table| (Arc::clone(&table.name), table.objects.clone())).collect();
+        Some(Image { revision: state.revision, tables })
+    })
+}
+
 impl Table {
-    fn new() -> Self {
-        Self { objects: OrdMap::new(), history: History::default(), newest: watch::Sender::new(0) }
+    fn new(name: Arc<str>, opened: u64) -> Self {
+        Self { name, objects: OrdMap::new(), history: History::since(opened), newest: watch::Sender::new(0) }
     }
 
     fn apply(

@@ -49,6 +49,17 @@ impl Object {
         self.revision
     }
 
+    /// Appends the object's JSON text without keeping it.
+    pub(crate) fn write_json(&self, out: &mut Vec<u8>) {
+        match self.json.get() {
+            Some(text) => out.extend_from_slice(text),
+            None => {
+                // A value has text for all its keys, and memory takes every byte.
+                let _ = serde_json::to_writer(out, &self.value);
+            }
+        }
+    }
+
     /// The object as JSON text.
     pub(crate) fn json(&self) -> Bytes {
         self.json.get_or_init(|| Bytes::from(self.value.to_string())).clone()

@@ -4,6 +4,7 @@ mod support;
 
 mod basics;
 mod deletion;
+mod durable;
 mod fuzz;
 mod lists;
 mod logs;
