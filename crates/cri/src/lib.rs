@@ -14,6 +14,7 @@ mod event;
 mod image;
 mod sandbox;
 mod service;
+mod streaming;
 
 pub use container::{
     Capabilities, ContainerConfig, ContainerFilter, ContainerId, ContainerState, ContainerStatus, EnvVar, ExecOutput,
@@ -27,6 +28,9 @@ pub use sandbox::{
     SandboxId, SandboxState, SandboxStatus,
 };
 pub use service::{ImageService, RuntimeService};
+pub use streaming::{
+    Connection, ExecSession, Input, Output, Resize, Session, SessionEnd, StreamingService, Streams, TerminalSize,
+};
 
 /// Nanoseconds since the Unix epoch, wall clock.
 pub type Nanos = i64;

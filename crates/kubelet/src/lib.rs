@@ -32,6 +32,7 @@ mod security;
 mod services;
 mod status;
 mod status_queue;
+mod streaming;
 mod termination;
 #[cfg(test)]
 mod test_support;
@@ -41,4 +42,5 @@ mod volumes;
 
 pub use agent::{Kubelet, KubeletError};
 pub use options::Options;
+pub use streaming::{PodName, SessionError};
 pub use timeline::TimelineRecord;

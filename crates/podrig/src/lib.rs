@@ -8,6 +8,7 @@ mod error;
 mod instance;
 mod manifest;
 mod node;
+mod node_proxy;
 mod output;
 mod ports;
 mod run;

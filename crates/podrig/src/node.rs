@@ -3,19 +3,17 @@
 use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result};
-use apimachinery::status::ApiError;
-use apiserver::{ApiServer, LogOptions, LogStream, NodeProxy, PodReference};
+use apiserver::ApiServer;
 use cri::{ContainerFilter, RuntimeService as _};
-use futures::{StreamExt as _, future::BoxFuture};
 use kube::Client;
-use kubelet::{Kubelet, TimelineRecord, logs::LogError};
+use kubelet::{Kubelet, TimelineRecord};
 use runtime::{Runtime, image::Store};
 use tokio::{
     sync::{broadcast, watch},
     task::JoinHandle,
 };
 
-use crate::{Dirs, Instance, instance::runtime_options, ports};
+use crate::{Dirs, Instance, instance::runtime_options, node_proxy::LocalNode, ports};
 
 /// Name of the only node.
 const NODE_NAME: &str = "podrig";
@@ -77,7 +75,7 @@ impl Node {
                 )
             },
         ));
-        server.set_node_proxy(Arc::new(Logs(Arc::clone(&kubelet))));
+        server.set_node_proxy(Arc::new(LocalNode(Arc::clone(&kubelet))));
         let tasks = vec![
             spawn("node agent", {
                 let stopped = stopped.clone();
@@ -134,31 +132,6 @@ impl PortViewer {
         let filter = ContainerFilter { pod_uid: Some(pod_uid.to_owned()), ..ContainerFilter::default() };
         let containers = self.0.list_containers(filter).await.ok()?;
         containers.iter().find_map(|container| container.pid).map(ports::listening)
-    }
-}
-
-/// Answers the API server's requests for logs from the node agent's files.
-struct Logs(Arc<Kubelet<Runtime>>);
-
-impl NodeProxy for Logs {
-    fn logs(&self, pod: PodReference, options: LogOptions) -> BoxFuture<'static, Result<LogStream, ApiError>> {
-        let kubelet = Arc::clone(&self.0);
-        Box::pin(async move {
-            let wanted = kubelet::logs::LogOptions {
-                follow: options.follow,
-                previous: options.previous,
-                since: options.since,
-                tail_lines: options.tail_lines,
-                timestamps: options.timestamps,
-                limit_bytes: options.limit_bytes,
-            };
-            match kubelet.container_logs(&pod.namespace, &pod.name, &options.container, wanted).await {
-                Ok(stream) => Ok(LogStream(stream.boxed())),
-                Err(LogError::NotFound(message)) => Err(ApiError::plain(404, "NotFound", message)),
-                Err(LogError::BadRequest(message)) => Err(ApiError::bad_request(message)),
-                Err(LogError::Internal(message)) => Err(ApiError::internal(message)),
-            }
-        })
     }
 }
 

@@ -8,6 +8,7 @@ pub mod net;
 mod protocol;
 mod record;
 mod service;
+mod session;
 pub mod shim;
 mod sys;
 

@@ -2,10 +2,14 @@
 //!
 //! A client sends [`Request`]s and gets, in any order, one [`Message::Reply`] for each, and a
 //! [`Message::Event`] for every change, before the reply that the change leads to.
+//!
+//! A session (exec with streams, attach) has a connection of its own. It gets two replies: [`Answer::Handles`], which
+//! comes with the descriptors of its streams, and [`Answer::Ended`]. The bytes of a session then never pass the shim,
+//! but for copies of what goes to the log.
 
 use std::time::Duration;
 
-use cri::{ContainerId, ContainerStatus, ExecOutput, ExecRequest, Nanos};
+use cri::{ContainerId, ContainerStatus, ExecOutput, ExecRequest, ExecSession, Nanos, Streams};
 use serde::{Deserialize, Serialize};
 
 use crate::container::ContainerSpec;
@@ -35,6 +39,12 @@ pub(crate) enum Call {
     Remove(ContainerId),
     /// Execute a command in it; answered when the command has ended.
     Exec { id: ContainerId, request: ExecRequest },
+    /// Execute a command with live streams: a session.
+    Session { id: ContainerId, session: ExecSession },
+    /// Join the streams of the container's own process: a session.
+    Attach { id: ContainerId, streams: Streams },
+    /// Make TCP sockets in the sandbox's network: one of IPv4 and, where the kernel has it, one of IPv6.
+    Sockets,
     /// End everything; answered when all exits are recorded. The shim then ends.
     Shutdown,
 }
@@ -59,7 +69,29 @@ pub(crate) enum Answer {
     Started(Box<ContainerStatus>),
     /// To [`Call::Exec`].
     Output(Output),
+    /// To [`Call::Session`], [`Call::Attach`] and [`Call::Sockets`]: what the descriptors are that come with it.
+    Handles(Vec<Handle>),
+    /// To [`Call::Session`] and [`Call::Attach`], as the second reply: the process ended with this code.
+    Ended(i32),
 }
+
+/// What a descriptor is that comes with an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Handle {
+    /// Takes input; closing it is the end of input.
+    Stdin,
+    /// Takes input that has other sources too; closing it ends nothing but the attachment.
+    SharedStdin,
+    Stdout,
+    Stderr,
+    /// A terminal, to set its size.
+    Terminal,
+    /// A socket that is not connected.
+    Socket,
+}
+
+/// Most descriptors that come with one answer.
+pub(crate) const MAX_HANDLES: usize = 4;
 
 /// An [`ExecOutput`] on its way; bytes travel as the characters U+0000 to U+00FF.
 #[derive(Debug, Serialize, Deserialize)]

@@ -70,9 +70,17 @@ pub(crate) fn run(setup: Setup<'_>, channel: OwnedFd) -> ! {
 type Failure = (u8, String);
 
 /// The two ends of a new terminal.
-struct Terminal {
-    master: OwnedFd,
-    slave: OwnedFd,
+pub(crate) struct Terminal {
+    pub(crate) master: OwnedFd,
+    pub(crate) slave: OwnedFd,
+}
+
+impl Terminal {
+    fn open(master: OwnedFd) -> io::Result<Self> {
+        rustix::pty::unlockpt(&master)?;
+        let slave = rustix::pty::ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+        Ok(Self { master, slave })
+    }
 }
 
 fn prepare(setup: &Setup<'_>) -> Result<(Identity, Option<Terminal>), Failure> {
@@ -148,13 +156,8 @@ fn mount_etc_files(setup: &Setup<'_>, root: &Root) -> Result<(), String> {
 
 /// Makes a terminal in the container's own instance and shows it as `/dev/console`.
 fn open_terminal(root: &Root) -> Result<Terminal, String> {
-    let open = || -> io::Result<Terminal> {
-        let master = open_in(root.fd(), Path::new("dev/pts/ptmx"), OFlags::RDWR | OFlags::NOCTTY)?;
-        rustix::pty::unlockpt(&master)?;
-        let slave = rustix::pty::ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
-        Ok(Terminal { master, slave })
-    };
-    let terminal = open().map_err(|e| format!("open terminal: {e}"))?;
+    let master = open_in(root.fd(), Path::new("dev/pts/ptmx"), OFlags::RDWR | OFlags::NOCTTY);
+    let terminal = master.map_err(Into::into).and_then(Terminal::open).map_err(|e| format!("open terminal: {e}"))?;
     let name = rustix::pty::ptsname(&terminal.master, Vec::new()).map_err(|e| format!("name terminal: {e}"))?;
     let node = open_in(root.fd(), Path::new(&*name.to_string_lossy()), OFlags::PATH)
         .map_err(|e| format!("find terminal: {e}"))?;
@@ -162,6 +165,20 @@ fn open_terminal(root: &Root) -> Result<Terminal, String> {
     root.attach_file(&tree, "/dev/console")?;
     Ok(terminal)
 }
+
+/// Makes a terminal in a process that is inside of the container already. The container may have put anything in
+/// its place, which is not used then.
+pub(crate) fn own_terminal() -> io::Result<Terminal> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let master = rustix::fs::open("/dev/pts/ptmx", flags, Mode::empty())?;
+    if rustix::fs::fstatfs(&master)?.f_type != DEVPTS_SUPER_MAGIC {
+        return Err(io::Error::other("/dev/pts/ptmx is not of a file system for terminals"));
+    }
+    Terminal::open(master)
+}
+
+/// `DEVPTS_SUPER_MAGIC` of `linux/magic.h`.
+const DEVPTS_SUPER_MAGIC: rustix::fs::FsWord = 0x1cd1;
 
 /// Sets the score; a refusal is accepted, because lowering it needs CAP_SYS_RESOURCE.
 pub(crate) fn set_oom_score(score: i32) -> io::Result<()> {
@@ -202,12 +219,16 @@ fn launch(setup: &Setup<'_>, identity: &Identity, terminal: Option<Terminal>, ch
 }
 
 /// Makes the terminal the controlling one of this session.
-fn terminal_streams(slave: &OwnedFd) -> io::Result<Streams> {
+pub(crate) fn terminal_streams(slave: &OwnedFd) -> io::Result<Streams> {
     rustix::process::ioctl_tiocsctty(slave)?;
     Ok(Streams { stdin: slave.try_clone()?, stdout: slave.try_clone()?, stderr: slave.try_clone()? })
 }
 
-fn send_ready(channel: BorrowedFd<'_>, text: &str, terminal: Option<BorrowedFd<'_>>) -> io::Result<()> {
+pub(crate) fn send_ready(
+    channel: BorrowedFd<'_>,
+    text: &str,
+    terminal: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
     let mut message = vec![READY];
     message.write_all(text.as_bytes())?;
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];

@@ -8,7 +8,7 @@ use std::{
 
 use cri::{SeccompProfile, SecurityContext};
 use rustix::{
-    fs::{Mode, OFlags},
+    fs::{FileType, Mode, OFlags},
     io::Errno,
     process::{Gid, Signal, Uid},
 };
@@ -90,6 +90,7 @@ fn prepare(process: &Process<'_>) -> Result<Ready, String> {
         sys::install_filter(filter).map_err(|error| format!("seccomp: {error}"))?;
     }
     caps::drop_bounding(allowed).map_err(|e| format!("drop capabilities: {e}"))?;
+    give_streams(identity.uid);
     change_user(identity).map_err(|e| format!("become user {}: {e}", identity.uid))?;
     caps::apply(allowed, identity.uid).map_err(|e| format!("set capabilities: {e}"))?;
     // A change of user forgets this, so it stands after it. The program ends with its shim.
@@ -126,6 +127,19 @@ fn enter(cwd: &str) -> Result<(), String> {
     match std::env::current_dir() {
         Ok(path) if path.is_absolute() => Ok(()),
         _ => Err(format!("chdir to cwd ({cwd:?}) failed: it lies outside of the container")),
+    }
+}
+
+/// Gives the standard streams to the user, so that `/dev/stdout` and the like can be opened (as runc does).
+fn give_streams(uid: u32) {
+    let null = |stat: &rustix::fs::Stat| {
+        FileType::from_raw_mode(stat.st_mode).is_char_device() && stat.st_rdev == rustix::fs::makedev(1, 3)
+    };
+    for stream in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
+        if rustix::fs::fstat(stream).is_ok_and(|stat| stat.st_uid != uid && !null(&stat)) {
+            // A file system that knows no owners is no reason not to run.
+            let _ = rustix::fs::fchown(stream, Some(Uid::from_raw(uid)), None);
+        }
     }
 }
 

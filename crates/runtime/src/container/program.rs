@@ -63,6 +63,7 @@ pub(crate) fn describe(error: &io::Error) -> String {
         Some(rustix::io::Errno::NOSPC) => "no space left on device".into(),
         Some(rustix::io::Errno::ROFS) => "read-only file system".into(),
         Some(rustix::io::Errno::INVAL) => "invalid argument".into(),
+        Some(rustix::io::Errno::CONNREFUSED) => "connection refused".into(),
         _ => error.to_string(),
     }
 }

@@ -1,15 +1,21 @@
 //! Calls about containers, forwarded to the shim, or answered from records when it is gone.
 
-use std::{fs, io, time::Duration};
+use std::{
+    fs, io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
-use cri::{ContainerId, ContainerStatus, Error, ExecOutput, ExecRequest, Result};
+use cri::{ContainerId, ContainerStatus, Error, ExecOutput, ExecRequest, Result, Session};
+
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::{internal, sandbox::Sandbox};
 use crate::{
     connection::Gone,
-    container::ContainerSpec,
+    container::{ContainerSpec, program::describe},
     protocol::{Answer, Call},
-    record,
+    record, session,
 };
 
 impl Sandbox {
@@ -63,6 +69,35 @@ impl Sandbox {
             Ok(Err(error)) => Err(error),
             Err(gone) => Err(stopped(&gone)),
         }
+    }
+}
+
+impl Sandbox {
+    /// Opens a session.
+    pub(super) async fn open_session(&self, call: Call) -> Result<Session> {
+        let socket = self.view().record.socket.clone();
+        session::open(&socket, call).await
+    }
+
+    /// Connects to a port on the sandbox's own loopback addresses. The socket is made in the sandbox, and stays there
+    /// wherever it is used.
+    pub(super) async fn connect(&self, port: u16) -> Result<TcpStream> {
+        let socket = self.view().record.socket.clone();
+        let mut failures = Vec::new();
+        let addresses = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
+        for (fd, address) in session::sockets(&socket).await?.into_iter().zip(addresses) {
+            let address = SocketAddr::new(address, port);
+            match TcpSocket::from_std_stream(fd.into()).connect(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => failures.push(format!("dial tcp {address}: connect: {}", describe(&error))),
+            }
+        }
+        let place = format!("failed to connect to localhost:{port} inside namespace {:?}", self.id().0);
+        let message = match failures.as_slice() {
+            [v4, v6] => format!("{place}, IPv4: {v4} IPv6 {v6}"),
+            _ => format!("{place}: {}", failures.join("")),
+        };
+        Err(Error::FailedPrecondition { message })
     }
 }
 

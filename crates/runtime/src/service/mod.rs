@@ -12,14 +12,15 @@ use std::{
     fs, io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use cri::{
-    ContainerConfig, ContainerFilter, ContainerId, ContainerStatus, Error, ExecOutput, ExecRequest, ImageAuth,
-    ImageInfo, ImageService, ObjectKind, Result, RuntimeEvent, RuntimeService, SandboxConfig, SandboxId, SandboxState,
-    SandboxStatus,
+    Connection, ContainerConfig, ContainerFilter, ContainerId, ContainerStatus, Error, ExecOutput, ExecRequest,
+    ExecSession, ImageAuth, ImageInfo, ImageService, ObjectKind, Result, RuntimeEvent, RuntimeService, SandboxConfig,
+    SandboxId, SandboxState, SandboxStatus, Session, StreamingService, Streams,
 };
 use sandbox::{Sandbox, blocking};
 pub use sweep::sweep;
@@ -29,6 +30,7 @@ use crate::{
     cgroup::Cgroups,
     image::Store,
     net::{Network, NetworkOptions},
+    protocol::Call,
     record::{self, SandboxRecord},
 };
 
@@ -317,6 +319,20 @@ impl<I: Images> RuntimeService for Runtime<I> {
 
     fn events(&self) -> broadcast::Receiver<RuntimeEvent> {
         self.inner.events.subscribe()
+    }
+}
+
+impl<I: Images> StreamingService for Runtime<I> {
+    async fn exec(&self, id: &ContainerId, session: ExecSession) -> Result<Session> {
+        self.container(id)?.open_session(Call::Session { id: id.clone(), session }).await
+    }
+
+    async fn attach(&self, id: &ContainerId, streams: Streams) -> Result<Session> {
+        self.container(id)?.open_session(Call::Attach { id: id.clone(), streams }).await
+    }
+
+    async fn connect(&self, sandbox: &SandboxId, port: u16) -> Result<Pin<Box<dyn Connection>>> {
+        Ok(Box::pin(self.sandbox(sandbox)?.connect(port).await?))
     }
 }
 

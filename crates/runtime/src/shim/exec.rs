@@ -7,8 +7,10 @@ use std::{
     time::Instant,
 };
 
-use cri::{ContainerId, ExecOutput, ExecRequest};
+use cri::{ContainerId, ExecOutput, ExecRequest, ExecSession};
 use rustix::{
+    fs::OFlags,
+    pipe::PipeFlags,
     process::{Pid, Signal},
     thread::ThreadNameSpaceType,
 };
@@ -20,10 +22,10 @@ use super::{
 };
 use crate::{
     container::{
-        init::{FAILED, say, set_oom_score},
+        init::{FAILED, READY, own_terminal, say, send_ready, set_oom_score, terminal_streams},
         process::{Process, Streams, become_program, settle_descriptors},
     },
-    protocol::{Answer, Refusal},
+    protocol::{Answer, Handle, Refusal},
     sys::{self, Cloned},
 };
 
@@ -39,30 +41,61 @@ pub(super) struct Exec {
     pub(super) pid: Pid,
     waiter: Waiter,
     channel: Option<OwnedFd>,
+    role: Role,
+    failure: Option<String>,
+}
+
+/// What is done with a command's streams.
+enum Role {
+    /// They are collected.
+    Captured(Captured),
+    /// Its client has them, or gets them with the terminal: these.
+    Session(cri::Streams),
+}
+
+struct Captured {
     stdout: Capture,
     stderr: Capture,
     limit: usize,
     deadline: Option<Instant>,
     timed_out: bool,
-    failure: Option<String>,
 }
 
-#[derive(Default)]
 struct Capture {
     fd: Option<OwnedFd>,
     bytes: Vec<u8>,
 }
 
+/// A command as the child needs it.
+struct Command<'a> {
+    args: &'a [String],
+    /// `None`: a terminal is made.
+    streams: Option<Streams>,
+}
+
 impl Exec {
     pub(super) fn descriptors(&self) -> impl Iterator<Item = (Option<Stream>, BorrowedFd<'_>)> {
         let channel = self.channel.iter().map(|fd| (None, fd.as_fd()));
-        let stdout = self.stdout.fd.iter().map(|fd| (Some(Stream::Stdout), fd.as_fd()));
-        let stderr = self.stderr.fd.iter().map(|fd| (Some(Stream::Stderr), fd.as_fd()));
-        channel.chain(stdout).chain(stderr)
+        let captured = match &self.role {
+            Role::Captured(captured) => Some(captured),
+            Role::Session(_) => None,
+        };
+        channel.chain(captured.into_iter().flat_map(Captured::descriptors))
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        match &self.role {
+            Role::Captured(captured) => captured.deadline,
+            Role::Session(_) => None,
+        }
+    }
+}
+
+impl Captured {
+    fn descriptors(&self) -> impl Iterator<Item = (Option<Stream>, BorrowedFd<'_>)> {
+        let stdout = self.stdout.fd.iter().map(|fd| (Some(Stream::Stdout), fd.as_fd()));
+        let stderr = self.stderr.fd.iter().map(|fd| (Some(Stream::Stderr), fd.as_fd()));
+        stdout.chain(stderr)
     }
 
     fn pump(&mut self, stream: Stream, rounds: usize) {
@@ -84,11 +117,54 @@ impl Exec {
             }
         }
     }
+
+    /// Returns what was written until the end.
+    fn finish(mut self, exit_code: i32) -> ExecOutput {
+        // A pipe holds 64 KiB, two chunks; the end comes after them.
+        self.pump(Stream::Stdout, 4);
+        self.pump(Stream::Stderr, 4);
+        let (stdout, stderr) = (self.stdout.bytes, self.stderr.bytes);
+        ExecOutput { stdout, stderr, exit_code, timed_out: self.timed_out }
+    }
 }
 
 impl Server {
     /// Executes a command; answered when it has ended.
     pub(super) fn exec(&mut self, waiter: Waiter, id: &ContainerId, request: &ExecRequest) -> Result<(), Refusal> {
+        let internal = |error: io::Error| failed(id, &error);
+        let (out, stdout) = output_pipe().map_err(internal)?;
+        let (err, stderr) = output_pipe().map_err(internal)?;
+        let streams = Streams { stdin: null().map_err(internal)?, stdout, stderr };
+        let role = Role::Captured(Captured {
+            stdout: Capture { fd: Some(out), bytes: Vec::new() },
+            stderr: Capture { fd: Some(err), bytes: Vec::new() },
+            limit: request.output_limit,
+            deadline: request.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            timed_out: false,
+        });
+        self.launch(waiter, id, Command { args: &request.command, streams: Some(streams) }, role)
+    }
+
+    /// Executes a command with live streams; answered with them, and again when the command has ended.
+    pub(super) fn exec_session(
+        &mut self,
+        waiter: Waiter,
+        id: &ContainerId,
+        session: &ExecSession,
+    ) -> Result<(), Refusal> {
+        self.begin_session(waiter)?;
+        let role = Role::Session(session.streams);
+        if session.tty {
+            // Its streams come from the child, with the terminal.
+            return self.launch(waiter, id, Command { args: &session.command, streams: None }, role);
+        }
+        let (streams, handles) = session_pipes(session.streams).map_err(|error| failed(id, &error))?;
+        self.launch(waiter, id, Command { args: &session.command, streams: Some(streams) }, role)?;
+        self.hand_over(waiter, handles);
+        Ok(())
+    }
+
+    fn launch(&mut self, waiter: Waiter, id: &ContainerId, command: Command<'_>, role: Role) -> Result<(), Refusal> {
         let key = self.find(id).ok_or_else(|| Refusal::NotFound(id.clone()))?;
         let Some(container) = self.containers.get(&key) else { return Ok(()) };
         let Some(running) = container.running() else {
@@ -97,33 +173,18 @@ impl Server {
         if self.execs.len() >= MAX_EXECS {
             return Err(Refusal::FailedPrecondition(format!("{MAX_EXECS} commands run in this pod already")));
         }
-        let internal = |error: io::Error| Refusal::Internal(format!("exec in container {id}: {error}"));
-        let (out, stdout) = output_pipe().map_err(internal)?;
-        let (err, stderr) = output_pipe().map_err(internal)?;
-        let streams = Streams { stdin: null().map_err(internal)?, stdout, stderr };
-        let (ours, theirs) = channel().map_err(internal)?;
+        let (ours, theirs) = channel().map_err(|error| failed(id, &error))?;
         let pid = match clone_into(Some(running), self.own_pids.as_fd(), 0, container.group.directory()) {
             Ok(Cloned::Parent(pid, _)) => pid,
             Ok(Cloned::Child) => {
                 drop(ours);
-                run(container, running, request, streams, theirs)
+                run(container, running, command, theirs)
             }
             // Its first process ended this moment.
             Err(error) => return Err(Refusal::FailedPrecondition(format!("container {id} is not running: {error}"))),
         };
-        let exec = Exec {
-            pid,
-            waiter,
-            channel: Some(ours),
-            stdout: Capture { fd: Some(out), bytes: Vec::new() },
-            stderr: Capture { fd: Some(err), bytes: Vec::new() },
-            limit: request.output_limit,
-            deadline: request.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
-            timed_out: false,
-            failure: None,
-        };
         let key = self.new_key();
-        self.execs.insert(key, exec);
+        self.execs.insert(key, Exec { pid, waiter, channel: Some(ours), role, failure: None });
         Ok(())
     }
 
@@ -134,52 +195,90 @@ impl Server {
             Ok(Some((message, _))) if message.first() == Some(&FAILED) => {
                 exec.failure = Some(String::from_utf8_lossy(&message[1..]).into_owned());
             }
+            Ok(Some((message, Some(terminal)))) if message.first() == Some(&READY) => {
+                let (waiter, handles) = (exec.waiter, terminal_handles(&exec.role));
+                let fds = vec![terminal.as_fd(); handles.len()];
+                self.reply_with(waiter, Answer::Handles(handles), &fds);
+            }
             Ok(None) => {}
             Ok(Some(_)) | Err(()) => exec.channel = None,
         }
     }
 
     pub(super) fn on_exec_output(&mut self, key: Key, stream: Stream) {
-        if let Some(exec) = self.execs.get_mut(&key) {
-            exec.pump(stream, 1);
+        if let Some(Exec { role: Role::Captured(captured), .. }) = self.execs.get_mut(&key) {
+            captured.pump(stream, 1);
         }
     }
 
     /// Answers with what the command has written until its end. What it left running may write on, unread.
     pub(super) fn on_exec_exit(&mut self, key: Key, code: i32) {
-        self.on_exec_channel(key);
-        let Some(mut exec) = self.execs.remove(&key) else { return };
-        // A pipe holds 64 KiB, two chunks; the end comes after them.
-        exec.pump(Stream::Stdout, 4);
-        exec.pump(Stream::Stderr, 4);
-        let result = match exec.failure {
-            Some(message) => Err(Refusal::StartFailed(message)),
-            None => Ok(Answer::Output(
-                ExecOutput {
-                    stdout: exec.stdout.bytes,
-                    stderr: exec.stderr.bytes,
-                    exit_code: code,
-                    timed_out: exec.timed_out,
-                }
-                .into(),
-            )),
+        for _ in 0..2 {
+            // What it said before it ended: at most its terminal, and a failure.
+            self.on_exec_channel(key);
+        }
+        let Some(exec) = self.execs.remove(&key) else { return };
+        let result = match (exec.failure, exec.role) {
+            (Some(message), _) => Err(Refusal::StartFailed(message)),
+            (None, Role::Captured(captured)) => Ok(Answer::Output(captured.finish(code).into())),
+            (None, Role::Session(_)) => Ok(Answer::Ended(code)),
         };
         self.reply(exec.waiter, result);
     }
 
     pub(super) fn strike_exec_deadlines(&mut self, at: Instant) {
         for exec in self.execs.values_mut() {
-            if exec.deadline.is_some_and(|deadline| deadline <= at) {
-                exec.deadline = None;
-                exec.timed_out = true;
+            if let Role::Captured(captured) = &mut exec.role
+                && captured.deadline.is_some_and(|deadline| deadline <= at)
+            {
+                captured.deadline = None;
+                captured.timed_out = true;
                 kill_session(exec.pid);
             }
         }
     }
 }
 
+fn failed(id: &ContainerId, error: &io::Error) -> Refusal {
+    Refusal::Internal(format!("exec in container {id}: {error}"))
+}
+
+/// Makes the pipes of a command, and returns the client's ends.
+fn session_pipes(wanted: cri::Streams) -> io::Result<(Streams, Vec<(Handle, OwnedFd)>)> {
+    let mut handles = Vec::new();
+    let stdin = if wanted.stdin {
+        let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+        rustix::fs::fcntl_setfl(&write, OFlags::NONBLOCK)?;
+        handles.push((Handle::Stdin, write));
+        read
+    } else {
+        null()?
+    };
+    let mut output = |wanted: bool, handle: Handle| {
+        if !wanted {
+            return Ok(fs::File::options().write(true).open("/dev/null")?.into());
+        }
+        let (read, write) = output_pipe()?;
+        handles.push((handle, read));
+        io::Result::Ok(write)
+    };
+    let stdout = output(wanted.stdout, Handle::Stdout)?;
+    let stderr = output(wanted.stderr, Handle::Stderr)?;
+    Ok((Streams { stdin, stdout, stderr }, handles))
+}
+
+/// Returns what a client gets of its command's terminal: always a hold on it, so that it does not hang up.
+fn terminal_handles(role: &Role) -> Vec<Handle> {
+    let mut handles = vec![Handle::Terminal];
+    if let Role::Session(wanted) = role {
+        handles.extend(wanted.stdin.then_some(Handle::Stdin));
+        handles.extend(wanted.stdout.then_some(Handle::Stdout));
+    }
+    handles
+}
+
 /// Runs in the child: joins the container and becomes the command.
-fn run(container: &Container, running: BorrowedFd<'_>, request: &ExecRequest, streams: Streams, channel: OwnedFd) -> ! {
+fn run(container: &Container, running: BorrowedFd<'_>, command: Command<'_>, channel: OwnedFd) -> ! {
     let fail = |channel: BorrowedFd<'_>, message: String| -> ! {
         say(channel, FAILED, &format!("{EXEC_PREFIX}{message}"));
         sys::exit_now(1)
@@ -188,16 +287,31 @@ fn run(container: &Container, running: BorrowedFd<'_>, request: &ExecRequest, st
         fail(channel.as_fd(), message);
     }
     let Some(identity) = &container.identity else { fail(channel.as_fd(), "its user is not known".into()) };
+    let mut env = container.spec.env.clone();
+    let streams = match command.streams.map_or_else(|| take_terminal(channel.as_fd(), &mut env), Ok) {
+        Ok(streams) => streams,
+        Err(error) => fail(channel.as_fd(), format!("open terminal: {error}")),
+    };
     let Ok(channel) = settle_descriptors(&streams, channel) else { sys::exit_now(1) };
     let process = Process {
-        args: &request.command,
-        env: &container.spec.env,
+        args: command.args,
+        env: &env,
         cwd: &container.spec.cwd,
         identity,
         security: &container.spec.config.security,
     };
     let message = become_program(&process);
     fail(channel, message)
+}
+
+/// Makes a terminal in the container and gives its other end away.
+fn take_terminal(channel: BorrowedFd<'_>, env: &mut Vec<String>) -> io::Result<Streams> {
+    let terminal = own_terminal()?;
+    send_ready(channel, "", Some(terminal.master.as_fd()))?;
+    // As containerd, whatever the container has.
+    env.retain(|variable| !variable.starts_with("TERM="));
+    env.push("TERM=xterm".into());
+    terminal_streams(&terminal.slave)
 }
 
 fn join(container: &Container, running: BorrowedFd<'_>) -> Result<(), String> {

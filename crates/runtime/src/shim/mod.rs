@@ -3,6 +3,7 @@
 //!
 //! One thread, one loop, a few hundred kilobytes. It outlives the agent that started it.
 
+mod attach;
 mod exec;
 mod log;
 mod server;

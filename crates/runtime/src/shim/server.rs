@@ -3,9 +3,10 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{self, Read, Write},
+    io::{self, IoSlice, Read, Write},
+    mem::MaybeUninit,
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::{UnixListener, UnixStream},
     },
     path::PathBuf,
@@ -15,6 +16,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
+    net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, ipproto},
     process::{WaitOptions, WaitStatus},
 };
 
@@ -24,12 +26,14 @@ use super::{
     table::{Container, Key},
 };
 use crate::{
-    protocol::{Answer, Call, Change, MAX_LINE, Message, Refusal, Request},
+    protocol::{Answer, Call, Change, Handle, MAX_HANDLES, MAX_LINE, Message, Refusal, Request},
     record::{SandboxRecord, now},
 };
 
-/// Most clients at once: the agent, its successor, and some tools.
-const MAX_CLIENTS: usize = 16;
+/// Most sessions at once; each has up to three descriptors here, of about a thousand that a process may have.
+const MAX_SESSIONS: usize = 256;
+/// Most clients at once: the agent, its successor, some tools, and sessions.
+const MAX_CLIENTS: usize = 16 + MAX_SESSIONS;
 /// Most bytes waiting for a client that does not read; then it is dropped.
 const MAX_UNSENT: usize = 2 * MAX_LINE;
 /// What a wait that no number can express is cut to.
@@ -63,6 +67,8 @@ struct Client {
     stream: UnixStream,
     received: Vec<u8>,
     unsent: Vec<u8>,
+    /// It wants answers only.
+    is_session: bool,
 }
 
 /// What a descriptor in the poll set belongs to.
@@ -73,6 +79,7 @@ enum Token {
     Client(u64),
     Channel(Key),
     Output(Key, Stream),
+    Attached(Key),
     ExecChannel(Key),
     ExecOutput(Key, Stream),
 }
@@ -112,6 +119,9 @@ impl Server {
             }
             self.strike_deadlines(Instant::now());
             self.flush_clients();
+            for container in self.containers.values_mut() {
+                container.attached.keep(|(client, _)| self.clients.contains_key(&client));
+            }
         }
         let _ = std::fs::remove_file(&self.record.socket);
         ExitCode::SUCCESS
@@ -134,6 +144,10 @@ impl Server {
             for (token, fd) in container.descriptors() {
                 tokens.push(token.map_or(Token::Channel(key), |stream| Token::Output(key, stream)));
                 fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
+            }
+            for fd in container.attached.full() {
+                tokens.push(Token::Attached(key));
+                fds.push(PollFd::from_borrowed_fd(fd, PollFlags::OUT));
             }
         }
         for (&key, exec) in &self.execs {
@@ -161,6 +175,7 @@ impl Server {
             Token::Client(client) => self.read_client(client),
             Token::Channel(key) => self.on_channel(key),
             Token::Output(key, stream) => self.on_output(key, stream),
+            Token::Attached(key) => self.on_attached(key),
             Token::ExecChannel(key) => self.on_exec_channel(key),
             Token::ExecOutput(key, stream) => self.on_exec_output(key, stream),
         }
@@ -182,7 +197,8 @@ impl Server {
 
     fn next_deadline(&self) -> Option<Instant> {
         let containers = self.containers.values().filter_map(Container::deadline);
-        containers.chain(self.execs.values().filter_map(Exec::deadline)).min()
+        let attached = self.containers.values().filter_map(|container| container.attached.deadline());
+        containers.chain(attached).chain(self.execs.values().filter_map(Exec::deadline)).min()
     }
 
     fn accept(&mut self) {
@@ -191,7 +207,7 @@ impl Server {
                 continue;
             }
             let key = self.new_key();
-            self.clients.insert(key, Client { stream, received: Vec::new(), unsent: Vec::new() });
+            self.clients.insert(key, Client { stream, received: Vec::new(), unsent: Vec::new(), is_session: false });
         }
     }
 
@@ -235,7 +251,9 @@ impl Server {
                 self.reply(waiter, Ok(Answer::Containers(all)));
                 Ok(())
             }
-            Call::Create(_) | Call::Start(_) | Call::Exec { .. } if self.shutdown.is_some() => {
+            Call::Create(_) | Call::Start(_) | Call::Exec { .. } | Call::Session { .. }
+                if self.shutdown.is_some() =>
+            {
                 Err(Refusal::FailedPrecondition("the sandbox is being stopped".into()))
             }
             Call::Create(spec) => self.create(waiter, *spec),
@@ -246,6 +264,9 @@ impl Server {
                 Ok(())
             }
             Call::Exec { id, request } => self.exec(waiter, &id, &request),
+            Call::Session { id, session } => self.exec_session(waiter, &id, &session),
+            Call::Attach { id, streams } => self.attach(waiter, &id, streams),
+            Call::Sockets => self.make_sockets(waiter),
             Call::Shutdown => {
                 self.shut_down(waiter);
                 Ok(())
@@ -262,11 +283,43 @@ impl Server {
         }
     }
 
+    /// Replies with descriptors, at once: a session's client has nothing else waiting for it.
+    pub(super) fn reply_with(&mut self, (key, id): Waiter, answer: Answer, fds: &[BorrowedFd<'_>]) {
+        if let Some(client) = self.clients.get_mut(&key)
+            && client.send(&Message::Reply { id, result: Ok(answer) }, fds).is_err()
+        {
+            self.clients.remove(&key);
+        }
+    }
+
+    /// Makes a client one of those whose connection is a session.
+    pub(super) fn begin_session(&mut self, (client, _): Waiter) -> Result<(), Refusal> {
+        if self.clients.values().filter(|client| client.is_session).count() >= MAX_SESSIONS {
+            return Err(Refusal::FailedPrecondition(format!("{MAX_SESSIONS} sessions run in this pod already")));
+        }
+        if let Some(client) = self.clients.get_mut(&client) {
+            client.is_session = true;
+        }
+        Ok(())
+    }
+
+    /// Makes sockets here, in the pod's network; whoever gets them connects them, wherever it runs.
+    fn make_sockets(&mut self, waiter: Waiter) -> Result<(), Refusal> {
+        let socket = |family| {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))
+        };
+        let first = socket(AddressFamily::INET).map_err(|e| Refusal::Internal(format!("make a socket: {e}")))?;
+        let all = [Ok(first), socket(AddressFamily::INET6)];
+        self.hand_over(waiter, all.into_iter().flatten().map(|fd| (Handle::Socket, fd)).collect());
+        Ok(())
+    }
+
     /// Tells all clients of a change. Whatever has to be durable was written before.
     pub(super) fn tell(&mut self, key: Key, change: Change) {
         let Some(container) = self.containers.get(&key) else { return };
         let message = Message::Event { at: now(), change, status: Box::new(container.status.clone()) };
-        for client in self.clients.values_mut() {
+        for client in self.clients.values_mut().filter(|client| !client.is_session) {
             client.queue(&message);
         }
     }
@@ -291,6 +344,24 @@ impl Client {
         if self.unsent.len() < MAX_UNSENT && serde_json::to_writer(&mut self.unsent, message).is_ok() {
             self.unsent.push(b'\n');
         }
+    }
+
+    /// Sends a message with descriptors, which travel with its first byte.
+    fn send(&mut self, message: &Message, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.flush()?;
+        if !self.unsent.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let mut line = serde_json::to_vec(message)?;
+        line.push(b'\n');
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_HANDLES))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let sent = rustix::net::sendmsg(&self.stream, &[IoSlice::new(&line)], &mut ancillary, SendFlags::NOSIGNAL)?;
+        self.unsent.extend(&line[sent..]);
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {

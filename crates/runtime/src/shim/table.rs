@@ -17,6 +17,7 @@ use rustix::{
 };
 
 use super::{
+    attach::Attached,
     log::{LogFile, Stream, Unfinished},
     server::{CHUNK, Piece, Server, Waiter, read_piece},
 };
@@ -63,9 +64,9 @@ struct Init {
 }
 
 /// One output stream.
-struct Output {
-    fd: OwnedFd,
-    stream: Stream,
+pub(super) struct Output {
+    pub(super) fd: OwnedFd,
+    pub(super) stream: Stream,
     unfinished: Unfinished,
 }
 
@@ -78,9 +79,10 @@ pub(super) struct Container {
     stage: Stage,
     init: Option<Init>,
     channel: Option<OwnedFd>,
-    outputs: Vec<Output>,
-    /// Kept open so that a container with `stdin` does not read an end of file.
-    _stdin: Option<OwnedFd>,
+    pub(super) outputs: Vec<Output>,
+    /// Kept open so that a container with `stdin` does not read an end of file, and for those who attach.
+    pub(super) stdin: Option<OwnedFd>,
+    pub(super) attached: Attached,
     log: LogFile,
     kill_at: Option<Instant>,
     stop_waiters: Vec<Waiter>,
@@ -90,10 +92,11 @@ pub(super) struct Container {
 }
 
 impl Container {
-    /// Returns the channel (no stream) and the outputs.
+    /// Returns the channel (no stream) and the outputs that can be read now.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = (Option<Stream>, BorrowedFd<'_>)> {
         let channel = self.channel.iter().map(|fd| (None, fd.as_fd()));
-        channel.chain(self.outputs.iter().map(|output| (Some(output.stream), output.fd.as_fd())))
+        let outputs = self.outputs.iter().filter(|output| !self.attached.is_behind(output.stream));
+        channel.chain(outputs.map(|output| (Some(output.stream), output.fd.as_fd())))
     }
 
     /// Returns its first process, until that was waited for.
@@ -176,7 +179,8 @@ impl Server {
             init: Some(Init { pid, pidfd }),
             channel: Some(ours),
             outputs,
-            _stdin: stdin,
+            stdin,
+            attached: Attached::default(),
             log,
             kill_at: None,
             stop_waiters: Vec::new(),
@@ -384,8 +388,13 @@ impl Server {
         status.finished_at = now().max(status.started_at);
         status.pid = None;
         let waiters = std::mem::take(&mut container.stop_waiters);
+        let attached = container.attached.take_clients();
+        container.stdin = None;
         self.save(key, Durability::Power);
         self.tell(key, Change::Exited);
+        for client in attached {
+            self.reply(client, Ok(Answer::Ended(code)));
+        }
         for waiter in waiters {
             self.reply(waiter, Ok(Answer::Done));
         }
@@ -434,6 +443,7 @@ impl Server {
             self.kill(key);
         }
         self.strike_exec_deadlines(at);
+        self.strike_attach_deadlines(at);
     }
 
     fn kill(&mut self, key: Key) {
@@ -526,11 +536,13 @@ impl Container {
                 Piece::Bytes(read) => {
                     taken += read;
                     self.log.add(stream, &mut output.unfinished, &chunk[..read], now());
+                    self.attached.give(stream, &chunk[..read]);
                 }
                 Piece::NotNow => return,
                 Piece::End => {
                     self.log.finish(stream, &mut output.unfinished, now());
                     self.outputs.remove(index);
+                    self.attached.end(stream);
                     return;
                 }
             }
@@ -540,6 +552,7 @@ impl Container {
     fn close_outputs(&mut self) {
         for mut output in std::mem::take(&mut self.outputs) {
             self.log.finish(output.stream, &mut output.unfinished, now());
+            self.attached.end(output.stream);
         }
     }
 }

@@ -11,6 +11,7 @@ mod confinement;
 mod images;
 mod oracle;
 mod rig;
+mod streams;
 mod volumes;
 
 use std::{
@@ -39,7 +40,8 @@ fn main() -> ExitCode {
     }
     let words: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let listing = std::env::args().any(|arg| arg == "--list");
-    let chosen: Vec<Test> = [basics::TESTS, confinement::TESTS, volumes::TESTS, agent::TESTS, oracle::TESTS]
+    let all = [basics::TESTS, confinement::TESTS, volumes::TESTS, agent::TESTS, streams::TESTS, oracle::TESTS];
+    let chosen: Vec<Test> = all
         .concat()
         .into_iter()
         .filter(|(name, _)| words.is_empty() || words.iter().any(|word| name.contains(word.as_str())))
