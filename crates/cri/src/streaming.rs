@@ -106,9 +106,5 @@ pub trait StreamingService: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`crate::Error::FailedPrecondition`] when nobody listens there.
-    fn connect(
-        &self,
-        sandbox: &SandboxId,
-        port: u16,
-    ) -> impl Future<Output = Result<Pin<Box<dyn Connection>>>> + Send;
+    fn connect(&self, sandbox: &SandboxId, port: u16) -> impl Future<Output = Result<Pin<Box<dyn Connection>>>> + Send;
 }

@@ -44,7 +44,9 @@ type Handles = Vec<(Handle, OwnedFd)>;
 /// A program that was not executed is a session that has ended.
 pub(crate) async fn open(socket: &Path, call: Call) -> Result<Session> {
     match ask(socket, call).await {
-        Ok((line, handles)) => session(line, handles).map_err(|error| internal("take the streams of a session", &error)),
+        Ok((line, handles)) => {
+            session(line, handles).map_err(|error| internal("take the streams of a session", &error))
+        }
         Err(error @ Error::StartFailed { .. }) => Ok(Session {
             stdin: None,
             stdout: None,
@@ -64,7 +66,8 @@ pub(crate) async fn sockets(socket: &Path) -> Result<Vec<OwnedFd>> {
 
 async fn ask(socket: &Path, call: Call) -> Result<(Line, Handles)> {
     let gone = |_| Error::FailedPrecondition { message: Gone.to_string() };
-    let mut request = serde_json::to_vec(&Request { id: 0, call }).map_err(|error| internal("encode a call", &error))?;
+    let mut request =
+        serde_json::to_vec(&Request { id: 0, call }).map_err(|error| internal("encode a call", &error))?;
     request.push(b'\n');
     let mut stream = UnixStream::connect(socket).await.map_err(gone)?;
     stream.write_all(&request).await.map_err(gone)?;

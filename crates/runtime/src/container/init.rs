@@ -224,11 +224,7 @@ pub(crate) fn terminal_streams(slave: &OwnedFd) -> io::Result<Streams> {
     Ok(Streams { stdin: slave.try_clone()?, stdout: slave.try_clone()?, stderr: slave.try_clone()? })
 }
 
-pub(crate) fn send_ready(
-    channel: BorrowedFd<'_>,
-    text: &str,
-    terminal: Option<BorrowedFd<'_>>,
-) -> io::Result<()> {
+pub(crate) fn send_ready(channel: BorrowedFd<'_>, text: &str, terminal: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let mut message = vec![READY];
     message.write_all(text.as_bytes())?;
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];

@@ -180,10 +180,8 @@ impl Container {
                 handles.push((Handle::SharedStdin, stdin.try_clone()?));
             }
         }
-        let outputs = [
-            (wanted.stdout, Stream::Stdout, Handle::Stdout),
-            (wanted.stderr && !tty, Stream::Stderr, Handle::Stderr),
-        ];
+        let outputs =
+            [(wanted.stdout, Stream::Stdout, Handle::Stdout), (wanted.stderr && !tty, Stream::Stderr, Handle::Stderr)];
         for (_, stream, handle) in outputs.into_iter().filter(|(wanted, ..)| *wanted) {
             let (read, pipe) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
             if self.outputs.iter().any(|output| output.stream == stream) {

@@ -251,9 +251,7 @@ impl Server {
                 self.reply(waiter, Ok(Answer::Containers(all)));
                 Ok(())
             }
-            Call::Create(_) | Call::Start(_) | Call::Exec { .. } | Call::Session { .. }
-                if self.shutdown.is_some() =>
-            {
+            Call::Create(_) | Call::Start(_) | Call::Exec { .. } | Call::Session { .. } if self.shutdown.is_some() => {
                 Err(Refusal::FailedPrecondition("the sandbox is being stopped".into()))
             }
             Call::Create(spec) => self.create(waiter, *spec),
