@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use apimachinery::prepare::Subresource;
+use apimachinery::scheme::ResourceType;
 use apimachinery::status::{self, ApiError};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use futures::StreamExt;
 use http::header::ACCEPT;
 use http::{HeaderMap, Method, StatusCode};
@@ -20,7 +21,7 @@ use crate::registry::delete::{DeleteOptions, Deleted};
 use crate::registry::selection::Selection;
 use crate::registry::update::Part;
 use crate::registry::{Place, Written, meta, strategy};
-use crate::render::Render;
+use crate::render::{Render, View};
 use crate::rules;
 
 /// A request on a resource.
@@ -34,8 +35,15 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    fn render(&self) -> Render {
-        Render::from_accept(self.headers.get(ACCEPT).and_then(|value| value.to_str().ok()))
+    /// # Errors
+    /// The client accepts nothing that can be served.
+    fn render(&self) -> Result<Render, ApiError> {
+        let accept = self.headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+        Render::from_accept(accept, self.query.first("includeObject"))
+    }
+
+    fn view(&self, shared: &Shared, kind: &'static ResourceType) -> Result<View, ApiError> {
+        Ok(View { render: self.render()?, kind, now: shared.registry.now() })
     }
 }
 
@@ -63,91 +71,81 @@ pub(crate) async fn respond(shared: &Arc<Shared>, call: Call) -> Result<Answer, 
 }
 
 fn on_collection(shared: &Arc<Shared>, call: &Call, place: Place<'_>) -> Result<Answer, ApiError> {
+    let view = call.view(shared, place.kind)?;
     let everywhere = place.kind.namespaced && place.namespace.is_empty();
     match call.method {
-        Method::GET => read_collection(shared, call, place),
+        Method::GET => read_collection(shared, call, place, view),
         Method::POST if !everywhere => {
             let options = input::write_options(&call.query)?;
             let body = input::object(&call.headers, &call.body)?;
             let written = shared.registry.create(place.kind, place.namespace, body, options)?;
-            Ok(written_answer(&written, call.render()))
+            Ok(written_answer(&written, view))
         }
-        Method::DELETE if !everywhere => delete_collection(shared, call, place),
+        Method::DELETE if !everywhere => delete_collection(shared, call, place, view),
         _ => Err(ApiError::method_not_allowed_on_path()),
     }
 }
 
-fn read_collection(shared: &Arc<Shared>, call: &Call, place: Place<'_>) -> Result<Answer, ApiError> {
+fn read_collection(shared: &Arc<Shared>, call: &Call, place: Place<'_>, view: View) -> Result<Answer, ApiError> {
     let mut options = ListOptions::from_query(&call.query)?;
     options.watch |= call.path.watch;
     let selection = Selection::parse(place, &options.label_selector, &options.field_selector)?;
     if !options.watch {
-        return Ok(answer::json(StatusCode::OK, shared.registry.list(&selection, &options, call.render())?));
+        return Ok(answer::json(StatusCode::OK, shared.registry.list(&selection, &options, view)?));
     }
     let permit = Arc::clone(&shared.watches)
         .try_acquire_owned()
         .map_err(|_| ApiError::too_many_requests("too many watches, please try again later", 1))?;
-    let stream = shared.registry.watch(selection, &options, call.render(), permit)?;
+    let stream = shared.registry.watch(selection, &options, view.render, permit)?;
     Ok(answer::typed(StatusCode::OK, "application/json", ResponseBody::stream(stream)))
 }
 
-fn delete_collection(shared: &Arc<Shared>, call: &Call, place: Place<'_>) -> Result<Answer, ApiError> {
+fn delete_collection(shared: &Arc<Shared>, call: &Call, place: Place<'_>, view: View) -> Result<Answer, ApiError> {
     let list = ListOptions::from_query(&call.query)?;
     let selection = Selection::parse(place, &list.label_selector, &list.field_selector)?;
     let options = input::delete_options(&call.headers, &call.query, &call.body)?;
     let deleted = shared.registry.delete_collection(&selection, &options)?;
-    let (api_version, kind) = Render::Whole.list_type(place.kind);
-    let revision = shared.registry.store.revision().to_string();
-    let head = json!({"kind": kind, "apiVersion": api_version, "metadata": {"resourceVersion": revision}}).to_string();
-    let mut text = BytesMut::new();
-    text.put_slice(head.trim_end_matches('}').as_bytes());
-    text.put_slice(b"},\"items\":[");
-    for (index, object) in deleted.iter().enumerate() {
-        if index > 0 {
-            text.put_u8(b',');
-        }
-        text.put_slice(&object.json());
-    }
-    text.put_slice(b"]}");
-    Ok(answer::json(StatusCode::OK, text.freeze()))
+    let metadata = json!({"resourceVersion": shared.registry.store.revision().to_string()});
+    Ok(answer::json(StatusCode::OK, view.list(&metadata, &deleted)))
 }
 
 fn on_object(shared: &Arc<Shared>, call: &Call, place: Place<'_>, part: Part) -> Result<Answer, ApiError> {
     let registry = &shared.registry;
+    let view = call.view(shared, place.kind)?;
     match call.method {
         Method::GET if part != Part::Finalize => {
             let object = registry.get(place)?;
-            Ok(answer::json(StatusCode::OK, call.render().object(&object)))
+            Ok(answer::json(StatusCode::OK, view.object(&object)))
         }
         Method::PUT => {
             let options = input::write_options(&call.query)?;
             let body = input::object(&call.headers, &call.body)?;
-            Ok(written_answer(&registry.update(place, part, body, options)?, call.render()))
+            Ok(written_answer(&registry.update(place, part, body, options)?, view))
         }
         Method::PATCH if part != Part::Finalize => {
             let options = input::write_options(&call.query)?;
             let patch = input::patch(&call.headers, &call.body)?;
-            Ok(written_answer(&registry.patch(place, part, &patch, options)?, call.render()))
+            Ok(written_answer(&registry.patch(place, part, &patch, options)?, view))
         }
         Method::DELETE if part == Part::Of(Subresource::None) => {
             let options = input::delete_options(&call.headers, &call.query, &call.body)?;
-            Ok(deleted_answer(place, &registry.delete(place, &options)?, call.render()))
+            Ok(deleted_answer(place, &registry.delete(place, &options)?, view))
         }
         _ => Err(ApiError::method_not_allowed_on_path()),
     }
 }
 
-fn written_answer(written: &Written, render: Render) -> Answer {
+fn written_answer(written: &Written, view: View) -> Answer {
     let code = if written.created { StatusCode::CREATED } else { StatusCode::OK };
-    answer::with_warnings(answer::json(code, render.object(&written.object)), &written.warnings)
+    answer::with_warnings(answer::json(code, view.object(&written.object)), &written.warnings)
 }
 
-fn deleted_answer(place: Place<'_>, deleted: &Deleted, render: Render) -> Answer {
+fn deleted_answer(place: Place<'_>, deleted: &Deleted, view: View) -> Answer {
     match deleted {
         Deleted::Gone(object) if !strategy::returns_deleted_object(place.kind) => {
             answer::value(StatusCode::OK, &status::success(place.kind, place.name, meta::uid(object.value())))
         }
-        Deleted::Gone(object) | Deleted::Pending(object) => answer::json(StatusCode::OK, render.object(object)),
+        Deleted::Gone(object) | Deleted::Pending(object) => answer::json(StatusCode::OK, view.object(object)),
     }
 }
 

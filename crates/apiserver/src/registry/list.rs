@@ -1,21 +1,23 @@
 //! `list`: consistent snapshots, cut into chunks.
 
+use std::sync::Arc;
+
 use apimachinery::status::ApiError;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::selection::Selection;
 use super::{Registry, strategy};
 use crate::error::too_large_resource_version;
 use crate::http::query::ListOptions;
-use crate::render::Render;
+use crate::render::View;
 use crate::store::{RevisionError, Snapshot};
 
 impl Registry {
     /// The JSON text of a list.
-    pub(crate) fn list(&self, selection: &Selection, options: &ListOptions, render: Render) -> Result<Bytes, ApiError> {
+    pub(crate) fn list(&self, selection: &Selection, options: &ListOptions, view: View) -> Result<Bytes, ApiError> {
         let (snapshot, start) = self.snapshot_for(selection, options)?;
         let limit = options.limit.unwrap_or(usize::MAX);
         let mut items = Vec::new();
@@ -26,11 +28,12 @@ impl Registry {
                 next = Some(object.key().to_owned());
                 break;
             }
-            items.push(render.object(object));
+            items.push(Arc::clone(object));
         }
         // What comes after the first object that did not fit is counted only where counting is free of filters.
         let remaining = (next.is_some() && selection.is_everything()).then(|| objects.count() + 1);
-        Ok(list_text(selection, snapshot.revision, next.as_deref(), remaining, &items, render))
+        let metadata = list_metadata(selection, snapshot.revision, next.as_deref(), remaining);
+        Ok(view.list(&metadata, &items))
     }
 
     /// The snapshot that a list is read from, and the key it begins at.
@@ -93,14 +96,7 @@ fn continue_error(error: RevisionError) -> ApiError {
     }
 }
 
-fn list_text(
-    selection: &Selection,
-    revision: u64,
-    next: Option<&str>,
-    remaining: Option<usize>,
-    items: &[Bytes],
-    render: Render,
-) -> Bytes {
+fn list_metadata(selection: &Selection, revision: u64, next: Option<&str>, remaining: Option<usize>) -> Value {
     let mut metadata = json!({"resourceVersion": revision.to_string()});
     if let Some(next) = next {
         let start = next.strip_prefix(selection.prefix()).unwrap_or(next);
@@ -109,23 +105,7 @@ fn list_text(
     if let Some(remaining) = remaining {
         metadata["remainingItemCount"] = json!(remaining);
     }
-    let (api_version, kind) = render.list_type(selection.kind());
-    let head = format!(
-        "{{\"kind\":{},\"apiVersion\":{},\"metadata\":{metadata},\"items\":[",
-        Value::from(kind),
-        Value::from(api_version)
-    );
-    let size = head.len() + items.iter().map(|item| item.len() + 1).sum::<usize>() + 3;
-    let mut text = BytesMut::with_capacity(size);
-    text.put_slice(head.as_bytes());
-    for (index, item) in items.iter().enumerate() {
-        if index > 0 {
-            text.put_u8(b',');
-        }
-        text.put_slice(item);
-    }
-    text.put_slice(b"]}\n");
-    text.freeze()
+    metadata
 }
 
 /// Where the next chunk of a list begins.

@@ -13,10 +13,10 @@ use tokio::time::Instant;
 
 use super::list::{parse_revision, revision_error};
 use super::selection::Selection;
-use super::{Registry, strategy};
+use super::{Clock, Registry, strategy};
 use crate::http::body::BoxError;
 use crate::http::query::ListOptions;
-use crate::render::Render;
+use crate::render::{Headers, Render};
 use crate::store::{Cursor, Event, EventKind, Object};
 
 impl Registry {
@@ -52,6 +52,8 @@ impl Registry {
         let watcher = Watcher {
             selection,
             render,
+            headers: Headers::Shown,
+            clock: self.clock.clone(),
             bookmarks: options.allow_bookmarks,
             end: Instant::now() + Duration::from_secs(seconds.min(MOST_SECONDS)),
             unseen: 0,
@@ -67,6 +69,8 @@ impl Registry {
 struct Watcher {
     selection: Selection,
     render: Render,
+    headers: Headers,
+    clock: Clock,
     bookmarks: bool,
     end: Instant,
     /// Changes read since the client was last told a version.
@@ -103,14 +107,14 @@ impl Watcher {
     }
 
     fn initial(
-        &self,
+        &mut self,
         mut out: BytesMut,
         mut objects: VecDeque<Arc<Object>>,
         cursor: Cursor,
         mark_end: bool,
     ) -> (Bytes, State) {
         for object in objects.drain(..objects.len().min(MOST_EVENTS_AT_ONCE)) {
-            put_line(&mut out, "ADDED", &self.render.object(&object));
+            self.put_object(&mut out, "ADDED", &object);
         }
         if !objects.is_empty() {
             return (out.freeze(), State::Initial { objects, cursor, mark_end });
@@ -147,7 +151,7 @@ impl Watcher {
         Some((out.freeze(), next))
     }
 
-    fn finish(&self, mut out: BytesMut, cursor: &Cursor) -> Option<(Bytes, State)> {
+    fn finish(&mut self, mut out: BytesMut, cursor: &Cursor) -> Option<(Bytes, State)> {
         if !self.bookmarks {
             return None;
         }
@@ -159,7 +163,7 @@ impl Watcher {
         for event in events {
             self.unseen += 1;
             if let Some((kind, object)) = self.translate(event) {
-                put_line(out, kind, &self.render.object(&object));
+                self.put_object(out, kind, &object);
                 self.unseen = 0;
             }
         }
@@ -178,14 +182,21 @@ impl Watcher {
         }
     }
 
-    fn put_bookmark(&self, out: &mut BytesMut, revision: u64, end_of_initial: bool) {
-        let (api_version, kind) = self.render.object_type(self.selection.kind());
-        let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+    fn put_bookmark(&mut self, out: &mut BytesMut, revision: u64, end_of_initial: bool) {
+        let kind = self.selection.kind();
+        let mut metadata = json!({"creationTimestamp": null});
         if end_of_initial {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
-        let mark = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata});
-        put_line(out, "BOOKMARK", mark.to_string().as_bytes());
+        let mark = json!({"kind": kind.kind, "apiVersion": kind.api_version, "metadata": metadata});
+        self.put_object(out, "BOOKMARK", &Object::new("".into(), mark, revision));
+    }
+
+    /// The first table of a watch says what its columns are, the others are read like it.
+    fn put_object(&mut self, out: &mut BytesMut, event: &str, object: &Object) {
+        let text = self.render.object(self.selection.kind(), object, (self.clock)(), self.headers);
+        self.headers = Headers::Left;
+        put_line(out, event, &text);
     }
 }
 

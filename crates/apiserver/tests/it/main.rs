@@ -1,6 +1,7 @@
 //! The server as clients see it: every test talks to it through `kube::Client` or plain HTTP.
 
 mod support;
+mod tables;
 
 mod basics;
 mod deletion;

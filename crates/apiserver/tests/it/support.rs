@@ -54,11 +54,25 @@ impl Rig {
     }
 
     pub(crate) async fn raw_text(&self, method: &str, path: &str, media_type: &str, body: &str) -> (u16, String) {
+        self.send(method, path, ("content-type", media_type), body).await
+    }
+
+    /// Sends a request with an `Accept` header.
+    pub(crate) async fn accepting(&self, accept: &str, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let (code, text) = self.accepting_text(accept, method, path, body).await;
+        (code, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    pub(crate) async fn accepting_text(&self, accept: &str, method: &str, path: &str, body: &str) -> (u16, String) {
+        self.send(method, path, ("accept", accept), body).await
+    }
+
+    async fn send(&self, method: &str, path: &str, header: (&str, &str), body: &str) -> (u16, String) {
         use http_body_util::BodyExt;
         let request = http::Request::builder()
             .method(method)
             .uri(path)
-            .header("content-type", media_type)
+            .header(header.0, header.1)
             .body(http_body_util::Full::new(bytes::Bytes::copy_from_slice(body.as_bytes())))
             .expect("request");
         let response = tower::ServiceExt::oneshot(self.server.service(), request).await.expect("infallible");
