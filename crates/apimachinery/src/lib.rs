@@ -12,11 +12,13 @@
 pub mod cron;
 pub mod decode;
 pub mod field;
+pub mod openapi;
 pub mod patch;
 pub mod pod;
 pub mod prepare;
 pub mod quantity;
 pub mod resources;
+pub mod schema;
 pub mod scheme;
 pub mod selector;
 pub mod status;
