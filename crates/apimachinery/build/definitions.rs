@@ -65,7 +65,8 @@ impl Tables {
                 let mut fields = String::new();
                 for (field, property) in properties {
                     let facts = facts.fields.remove(field).unwrap_or_default();
-                    let required = schema["required"].as_array().is_some_and(|list| list.iter().any(|one| one == field));
+                    let required =
+                        schema["required"].as_array().is_some_and(|list| list.iter().any(|one| one == field));
                     fields.push_str(&field_of(field, property, required, &facts, numbers)?);
                     self.text(property);
                 }
@@ -75,9 +76,12 @@ impl Tables {
         if let Some(field) = facts.fields.keys().next() {
             return Err(format!("facts.txt: {name} has no field {field}"));
         }
-        let kind = kind.map_or("None".to_owned(), |kind| {
-            format!("Some(Kind {{ group: {:?}, version: {:?}, kind: {:?} }})", kind.group, kind.version, kind.kind)
-        });
+        let kind = kind.map_or_else(
+            || "None".to_owned(),
+            |kind| {
+                format!("Some(Kind {{ group: {:?}, version: {:?}, kind: {:?} }})", kind.group, kind.version, kind.kind)
+            },
+        );
         let number = numbers.get(name).copied().unwrap_or_default();
         self.write(format_args!(
             "static D{number}: Definition = Definition {{ name: {name:?}, kind: {kind}, shape: {shape}, atomic: {}, \
@@ -134,11 +138,9 @@ fn type_of(schema: &Value, facts: &FieldFacts, numbers: &BTreeMap<&str, usize>) 
             };
             Ok(format!("Type::List(&List {{ items: {}, topology: {topology} }})", inner("items")?))
         }
-        Some("object") if schema.get("additionalProperties").is_some() => Ok(format!(
-            "Type::Map(&Map {{ values: {}, atomic: {} }})",
-            inner("additionalProperties")?,
-            facts.atomic
-        )),
+        Some("object") if schema.get("additionalProperties").is_some() => {
+            Ok(format!("Type::Map(&Map {{ values: {}, atomic: {} }})", inner("additionalProperties")?, facts.atomic))
+        }
         _ => Ok(format!("Type::Scalar({})", scalar(schema)?)),
     }
 }

@@ -75,7 +75,8 @@ impl Verb {
 
     /// Query parameters, with their types.
     fn parameters(self) -> &'static [(&'static str, &'static str)] {
-        const WRITE: &[(&str, &str)] = &[("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string")];
+        const WRITE: &[(&str, &str)] =
+            &[("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string")];
         const PATCH: &[(&str, &str)] =
             &[("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string"), ("force", "boolean")];
         const DELETE: &[(&str, &str)] =

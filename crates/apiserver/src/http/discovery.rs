@@ -9,6 +9,9 @@ use super::answer::{self, Answer};
 use super::body::ResponseBody;
 use crate::registry::strategy;
 
+/// Which Kubernetes this server behaves like.
+pub(crate) const GIT_VERSION: &str = "v1.36.2+podrig";
+
 /// Answers a request on anything but objects.
 pub(crate) fn respond(method: &Method, path: &str) -> Result<Answer, ApiError> {
     let found = match path.split('/').skip(1).collect::<Vec<_>>().as_slice() {
@@ -38,7 +41,7 @@ fn version() -> Answer {
     answer::value(
         StatusCode::OK,
         &json!({
-            "major": "1", "minor": "36", "gitVersion": "v1.36.2+podrig", "gitCommit": "", "gitTreeState": "clean",
+            "major": "1", "minor": "36", "gitVersion": GIT_VERSION, "gitCommit": "", "gitTreeState": "clean",
             "buildDate": "1970-01-01T00:00:00Z", "goVersion": "", "compiler": "rustc",
             "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
         }),

@@ -4,6 +4,7 @@ pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod discovery;
 pub(crate) mod input;
+pub(crate) mod openapi;
 pub(crate) mod path;
 pub(crate) mod query;
 pub(crate) mod resource;

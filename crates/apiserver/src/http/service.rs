@@ -15,7 +15,7 @@ use super::answer::{self, Answer};
 use super::body::{self, BoxError, MOST_BODY_BYTES, ReadError, ResponseBody};
 use super::path::{self, Path};
 use super::query::Query;
-use super::{discovery, resource};
+use super::{discovery, openapi, resource};
 use crate::registry::Registry;
 use crate::store::Store;
 
@@ -118,7 +118,10 @@ where
             let Parts { method, headers, .. } = parts;
             resource::respond(shared, resource::Call { method, headers, path, query, body }).await
         }
-        Path::Other(path) => discovery::respond(&parts.method, &path),
+        Path::Other(path) => match path.strip_prefix("/openapi/") {
+            Some(path) => openapi::respond(&parts.method, path, &query, &parts.headers),
+            None => discovery::respond(&parts.method, &path),
+        },
     }
 }
 
