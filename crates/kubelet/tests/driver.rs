@@ -381,7 +381,7 @@ async fn s3_51_a_lost_sandbox_is_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn s5_46_a_pod_that_asks_for_more_than_the_node_has_is_rejected() {
+async fn s5_46_s12_16_a_pod_that_asks_for_more_than_the_node_has_is_rejected() {
     let rig = Rig::new(FakeRuntime::new([])).await;
     let mut main = container("main");
     main["resources"] = json!({"requests": {"cpu": "100k"}});
@@ -393,6 +393,9 @@ async fn s5_46_a_pod_that_asks_for_more_than_the_node_has_is_rejected() {
     rig.pods().delete("p", &DeleteParams::default()).await.expect("deleted");
     rig.until("gone", |pod| pod.is_none()).await;
     assert!(rig.runtime.calls().is_empty());
+    let events: Api<Event> = Api::namespaced(rig.client.clone(), "default");
+    let told = events.list(&ListParams::default()).await.expect("listed").items;
+    assert!(told.iter().any(|e| e.type_.as_deref() == Some("Warning") && e.reason.as_deref() == Some("OutOfcpu")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -220,3 +220,23 @@ fn s3_52_a_never_pod_whose_records_are_gone_is_not_run_twice() {
     "#]],
     );
 }
+
+#[test]
+fn s3_58_a_restarted_agent_spreads_the_first_runs_of_probes() {
+    let probe = "livenessProbe: {periodSeconds: 10}";
+    check(
+        &pod("Always", &[], &[&format!("a {probe}"), &format!("b {probe}"), &format!("c {probe}")]),
+        "verbose\nat 25s agent restarts\nuntil 36s\nshow probe",
+        expect![[r#"
+            10.0   > liveness probe of a
+            10.0   > liveness probe of b
+            10.0   > liveness probe of c
+            20.0   > liveness probe of a
+            20.0   > liveness probe of b
+            20.0   > liveness probe of c
+            29.4   > liveness probe of b
+            30.3   > liveness probe of c
+            32.0   > liveness probe of a
+        "#]],
+    );
+}

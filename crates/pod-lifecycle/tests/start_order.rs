@@ -4,7 +4,7 @@ use expect_test::expect;
 use testkit::engine::{check, pod};
 
 #[test]
-fn s2_01_s2_22_every_step_of_a_start_in_order() {
+fn s2_01_s2_22_s12_02_s12_03_every_step_of_a_start_in_order() {
     check(
         &pod("Never", &["s1+"], &["app"]),
         "
