@@ -63,6 +63,11 @@ pub(crate) fn is_conflict(error: &kube::Error) -> bool {
     code(error) == Some(409)
 }
 
+/// The object is gone, or not as it was: a new plan is to be made.
+pub(crate) fn has_changed(error: &kube::Error) -> bool {
+    is_not_found(error) || is_conflict(error)
+}
+
 /// Whether nothing is known about the outcome: the server may or may not have done it.
 pub(crate) fn is_ambiguous(error: &kube::Error) -> bool {
     code(error).is_none_or(|code| code >= 500)

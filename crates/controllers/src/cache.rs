@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Debug};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use tokio::sync::watch;
@@ -59,6 +61,15 @@ where
         let mut synced = self.synced.subscribe();
         // The sender lives as long as `self`.
         let _ = synced.wait_for(|synced| *synced).await;
+    }
+
+    /// The same for whoever wants to wait without holding on to this reference.
+    pub(crate) fn synced(self: &Arc<Self>) -> BoxFuture<'static, ()>
+    where
+        K: Send + Sync,
+    {
+        let cache = Arc::clone(self);
+        async move { cache.wait_synced().await }.boxed()
     }
 
     pub(crate) fn get(&self, key: &Key) -> Option<Arc<K>> {

@@ -1,4 +1,4 @@
-//! Controllers: CronJob, Job, scheduler, garbage collection. A pure plan and a thin reconcile each.
+//! Controllers: CronJob, Job, ReplicaSet, Deployment, scheduler, garbage collection. A pure plan and a thin reconcile each.
 //!
 //! Each controller is a pure `plan` function (its view of the API's objects and the time go in,
 //! what to write comes out) and a thin pass that reads the view from caches, writes what the plan
@@ -7,19 +7,24 @@
 
 mod api;
 mod cache;
+mod children;
 mod clock;
 pub mod cronjob;
+pub mod deployment;
 mod events;
 pub mod garbage;
 pub mod job;
 mod manager;
 mod meta;
+mod pod;
 mod queue;
 mod reflector;
+pub mod replicaset;
 pub mod scheduler;
 mod shrink;
 pub mod ttl;
 
+pub use children::Claims;
 pub use clock::{Clock, SharedClock, SystemClock};
 pub use events::{EventType, Note};
 pub use manager::{Options, run};

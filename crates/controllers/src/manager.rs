@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use futures::future::{BoxFuture, join_all};
 use futures::{FutureExt as _, join};
 use jiff::tz::TimeZone;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -22,7 +23,7 @@ use crate::meta::Key;
 use crate::queue::{Next, Queue, work};
 use crate::reflector::{MetadataOf, reflect};
 use crate::scheduler::{self, Scheduler};
-use crate::{cronjob, job, shrink, ttl};
+use crate::{cronjob, deployment, job, replicaset, shrink, ttl};
 
 /// Which controllers run, and with what.
 #[derive(Debug, Clone)]
@@ -35,6 +36,10 @@ pub struct Options {
     pub jobs: bool,
     /// Start the Jobs of CronJobs.
     pub cronjobs: bool,
+    /// Run ReplicaSets.
+    pub replica_sets: bool,
+    /// Run Deployments, which takes ReplicaSets.
+    pub deployments: bool,
     /// Delete what belongs to deleted objects.
     pub garbage_collector: bool,
     /// Makes the names of pods differ from run to run.
@@ -51,6 +56,8 @@ impl Default for Options {
             node_name: None,
             jobs: true,
             cronjobs: true,
+            replica_sets: true,
+            deployments: true,
             garbage_collector: true,
             seed: rand::random(),
             clock: Arc::new(SystemClock),
@@ -103,13 +110,19 @@ fn controllers(client: Client, options: Options, recorder: Recorder) -> Vec<BoxF
     if wiring.options.cronjobs {
         wiring.cronjobs(&caches);
     }
+    if wiring.options.replica_sets {
+        wiring.replica_sets(&caches);
+    }
+    if wiring.options.deployments {
+        wiring.deployments(&caches);
+    }
     if wiring.options.scheduler {
         wiring.scheduler(&caches.pods);
     }
     if wiring.options.garbage_collector {
         wiring.garbage_collector(&caches);
     }
-    wiring.reflectors(caches);
+    wiring.reflectors(&caches);
     wiring.tasks
 }
 
@@ -118,6 +131,8 @@ fn controllers(client: Client, options: Options, recorder: Recorder) -> Vec<BoxF
 struct Caches {
     cronjobs: Arc<Cache<CronJob>>,
     jobs: Arc<Cache<Job>>,
+    deployments: Arc<Cache<Deployment>>,
+    replica_sets: Arc<Cache<ReplicaSet>>,
     pods: Arc<Cache<Pod>>,
 }
 
@@ -126,6 +141,8 @@ impl Caches {
         Self {
             cronjobs: Arc::new(Cache::new(shrink::cronjob)),
             jobs: Arc::new(Cache::new(shrink::job)),
+            deployments: Arc::new(Cache::new(shrink::deployment)),
+            replica_sets: Arc::new(Cache::new(shrink::replica_set)),
             pods: Arc::new(Cache::new(shrink::pod)),
         }
     }
@@ -180,6 +197,42 @@ impl Wiring {
         self.work(&caches.jobs, queue, move |key| Arc::clone(&controller).pass(key));
     }
 
+    fn replica_sets(&mut self, caches: &Caches) {
+        let controller = Arc::new(replicaset::Controller::new(
+            self.client.clone(),
+            Arc::clone(&caches.replica_sets),
+            Arc::clone(&caches.pods),
+            self.recorder.of(replicaset::COMPONENT),
+            Arc::clone(&self.options.clock),
+            self.options.seed,
+        ));
+        let queue = Arc::new(Queue::new());
+        let watched = Arc::clone(&queue);
+        caches.replica_sets.on_change(move |change| replicaset::Controller::replica_set_changed(&change, &watched));
+        let watched = (Arc::clone(&controller), Arc::clone(&queue));
+        caches.pods.on_change(move |change| watched.0.pod_changed(&change, &watched.1));
+        self.work(&caches.pods, queue, move |key| Arc::clone(&controller).pass(key));
+    }
+
+    fn deployments(&mut self, caches: &Caches) {
+        let controller = Arc::new(deployment::Controller {
+            client: self.client.clone(),
+            deployments: Arc::clone(&caches.deployments),
+            replica_sets: Arc::clone(&caches.replica_sets),
+            pods: Arc::clone(&caches.pods),
+            recorder: self.recorder.of(deployment::COMPONENT),
+            clock: Arc::clone(&self.options.clock),
+        });
+        let queue = Arc::new(Queue::new());
+        let watched = Arc::clone(&queue);
+        caches.deployments.on_change(move |change| deployment::Controller::deployment_changed(&change, &watched));
+        let watched = (Arc::clone(&controller), Arc::clone(&queue));
+        caches.replica_sets.on_change(move |change| watched.0.replica_set_changed(&change, &watched.1));
+        let watched = (Arc::clone(&controller), Arc::clone(&queue));
+        caches.pods.on_change(move |change| watched.0.pod_changed(&change, &watched.1));
+        self.work(&caches.pods, queue, move |key| Arc::clone(&controller).pass(key));
+    }
+
     fn scheduler(&mut self, pods: &Arc<Cache<Pod>>) {
         let nodes = Arc::new(Cache::new(shrink::node));
         let scheduler = Arc::new(Scheduler {
@@ -197,7 +250,7 @@ impl Wiring {
         let watched = (Arc::clone(&scheduler), Arc::clone(&queue));
         nodes.on_change(move |change| watched.0.node_changed(&change, &watched.1));
         self.work(pods, queue, move |key| Arc::clone(&scheduler).pass(key));
-        self.tasks.push(reflect(Api::<Node>::all(self.client.clone()), nodes).boxed());
+        self.reflect(&nodes, Vec::new());
     }
 
     fn garbage_collector(&mut self, caches: &Caches) {
@@ -205,6 +258,8 @@ impl Wiring {
         let collector = Arc::new(Collector::new(self.client.clone(), Arc::clone(&queue)));
         collect_from(&collector, &caches.cronjobs);
         collect_from(&collector, &caches.jobs);
+        collect_from(&collector, &caches.deployments);
+        collect_from(&collector, &caches.replica_sets);
         collect_from(&collector, &caches.pods);
         let config_maps = self.metadata_of::<ConfigMap>(&collector);
         let secrets = self.metadata_of::<Secret>(&collector);
@@ -245,25 +300,33 @@ impl Wiring {
 
     /// Starts the watches one after the other, owners first: what is seen of dependents is then
     /// never older than what is seen of their owners, and nothing is counted twice.
-    fn reflectors(&mut self, caches: Caches) {
-        let Caches { cronjobs, jobs, pods } = caches;
-        let client = self.client.clone();
-        let owners = self.options.jobs || self.options.cronjobs || self.options.garbage_collector;
-        if owners {
-            let source = Api::<CronJob>::all(client.clone());
-            self.tasks.push(reflect(source, Arc::clone(&cronjobs)).boxed());
-            let (jobs, client) = (Arc::clone(&jobs), self.client.clone());
-            let task = async move {
-                cronjobs.wait_synced().await;
-                reflect(Api::<Job>::all(client), jobs).await;
-            };
-            self.tasks.push(task.boxed());
+    fn reflectors(&mut self, caches: &Caches) {
+        let options = &self.options;
+        let batch = options.jobs || options.cronjobs || options.garbage_collector;
+        let apps = options.replica_sets || options.deployments;
+        let mut owners = Vec::new();
+        if batch {
+            self.reflect(&caches.cronjobs, Vec::new());
+            self.reflect(&caches.jobs, vec![caches.cronjobs.synced()]);
+            owners.push(caches.jobs.synced());
         }
+        if apps {
+            self.reflect(&caches.deployments, Vec::new());
+            self.reflect(&caches.replica_sets, vec![caches.deployments.synced()]);
+            owners.push(caches.replica_sets.synced());
+        }
+        self.reflect(&caches.pods, owners);
+    }
+
+    /// Keeps a cache current from the time when others are complete.
+    fn reflect<K>(&mut self, cache: &Arc<Cache<K>>, others: Vec<BoxFuture<'static, ()>>)
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        let (source, cache) = (Api::<K>::all(self.client.clone()), Arc::clone(cache));
         let task = async move {
-            if owners {
-                jobs.wait_synced().await;
-            }
-            reflect(Api::<Pod>::all(client), pods).await;
+            join_all(others).await;
+            reflect(source, cache).await;
         };
         self.tasks.push(task.boxed());
     }

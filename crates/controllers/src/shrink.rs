@@ -1,5 +1,6 @@
 //! Drops what no controller reads from objects before they are kept.
 
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Container, Node, Pod};
 use kube::core::PartialObjectMeta;
@@ -12,6 +13,16 @@ pub(crate) fn job(job: &mut Job) {
 /// See [`job`].
 pub(crate) fn cronjob(cronjob: &mut CronJob) {
     cronjob.metadata.managed_fields = None;
+}
+
+/// See [`job`].
+pub(crate) fn deployment(deployment: &mut Deployment) {
+    deployment.metadata.managed_fields = None;
+}
+
+/// See [`job`].
+pub(crate) fn replica_set(replica_set: &mut ReplicaSet) {
+    replica_set.metadata.managed_fields = None;
 }
 
 /// See [`job`]. Annotations can be large and say nothing about ownership.

@@ -63,6 +63,10 @@ fn item(document: Document) -> Result<Item, CommandError> {
         CommandError::usage(anyhow!("{source}: no kind {kind:?} in version {api_version:?}"))
             .hint(format!("kinds that podrig knows: {}", known.join(", ")))
     })?;
+    if matches!(resource.kind, "Deployment" | "ReplicaSet") {
+        let text = format!("{source}: a {kind} never ends, but a run lasts until its workloads have ended");
+        return Err(CommandError::usage(anyhow!(text)).hint("run its pod template as a Pod or a Job"));
+    }
     let given = document.object["metadata"]["namespace"].as_str();
     let namespace = resource.namespaced.then(|| given.unwrap_or("default").to_owned());
     Ok(Item { resource, namespace, document })

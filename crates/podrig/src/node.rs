@@ -86,6 +86,9 @@ impl Node {
                 let options = controllers::Options {
                     node_name: Some(NODE_NAME.to_owned()),
                     cronjobs: options.cron_jobs,
+                    // What never ends is no workload of a command that ends.
+                    replica_sets: false,
+                    deployments: false,
                     ..controllers::Options::default()
                 };
                 async move {

@@ -25,6 +25,12 @@ const CASES: &[Case] = &[
         says: &["Deplyoment", "apps/v9", "kinds that podrig knows"],
     },
     Case {
+        what: "a kind that never ends",
+        manifest: "{apiVersion: apps/v1, kind: Deployment, metadata: {name: x}}",
+        exit: 2,
+        says: &["a Deployment never ends", "run its pod template as a Pod or a Job"],
+    },
+    Case {
         what: "unknown field",
         manifest: "{apiVersion: v1, kind: Pod, metadata: {name: x}, spec: {containers: [{name: a, imagee: b}]}}",
         exit: 2,

@@ -5,9 +5,10 @@ use std::cmp::Reverse;
 use apimachinery::selector::LabelSelector;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobSpec, PodFailurePolicy, SuccessPolicy};
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
+use k8s_openapi::api::core::v1::Pod;
 
 use crate::meta;
+pub(crate) use crate::pod::{all_containers, condition, is_active, is_ready, is_terminating, phase};
 
 /// Keeps a pod until the Job has counted it (S9-10).
 pub const TRACKING_FINALIZER: &str = "batch.kubernetes.io/job-tracking";
@@ -130,36 +131,6 @@ pub(crate) fn finished(job: &Job) -> Option<&JobCondition> {
     job_condition(job, "Complete").or_else(|| job_condition(job, "Failed"))
 }
 
-/// The pod's phase, `Pending` as long as nobody has said anything.
-pub(crate) fn phase(pod: &Pod) -> &str {
-    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Pending")
-}
-
-/// Whether the pod has reached a phase that it cannot leave.
-pub(crate) fn is_terminal(pod: &Pod) -> bool {
-    matches!(phase(pod), "Succeeded" | "Failed")
-}
-
-/// Neither finished nor told to stop.
-pub(crate) fn is_active(pod: &Pod) -> bool {
-    !is_terminal(pod) && !meta::is_deleting(&pod.metadata)
-}
-
-/// Told to stop and not finished.
-pub(crate) fn is_terminating(pod: &Pod) -> bool {
-    !is_terminal(pod) && meta::is_deleting(&pod.metadata)
-}
-
-/// The pod's condition of that type.
-pub(crate) fn condition<'a>(pod: &'a Pod, condition_type: &str) -> Option<&'a PodCondition> {
-    pod.status.as_ref()?.conditions.as_ref()?.iter().find(|c| c.type_ == condition_type)
-}
-
-/// Whether the pod is ready.
-pub(crate) fn is_ready(pod: &Pod) -> bool {
-    condition(pod, "Ready").is_some_and(|c| c.status == "True")
-}
-
 /// Whether the pod still waits for being counted.
 pub(crate) fn is_tracked(pod: &Pod) -> bool {
     meta::has_finalizer(&pod.metadata, TRACKING_FINALIZER)
@@ -177,14 +148,6 @@ pub(crate) fn index(pod: &Pod) -> Option<u32> {
 /// The pod's number of earlier failures of that kind.
 pub(crate) fn failure_count(pod: &Pod, name: &str) -> u32 {
     annotation(pod, name).and_then(|text| text.parse().ok()).unwrap_or(0)
-}
-
-/// All container statuses: init entries with the sidecars, then the mains.
-pub(crate) fn all_containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
-    let status = pod.status.as_ref();
-    let inits = status.and_then(|s| s.init_container_statuses.as_ref());
-    let mains = status.and_then(|s| s.container_statuses.as_ref());
-    inits.into_iter().flatten().chain(mains.into_iter().flatten())
 }
 
 /// Orders pods by how little is lost with them, least first (S9-14; controller_utils.go: ActivePods).

@@ -9,6 +9,7 @@ use k8s_openapi::api::batch::v1::{Job, JobSpec, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use crate::children::Claims;
 use crate::events::Note;
 use crate::job::backoff::{finished_at, index_until};
 use crate::job::facts::{self, Facts, is_active, is_ready, is_terminating, is_tracked, phase};
@@ -58,21 +59,9 @@ fn is_own(job: &Job, pod: &Pod) -> bool {
 
 /// Adoption and release (S9-20).
 fn claims(job: &Job, spec: &JobSpec, pods: &[Arc<Pod>]) -> JobPlan {
-    let mut plan = JobPlan::default();
-    if meta::is_deleting(&job.metadata) {
-        return plan;
-    }
-    let Some(wanted) = facts::selector(spec) else { return plan };
-    for pod in pods {
-        let matches = wanted.matches_map(pod.metadata.labels.as_ref());
-        let stranger = meta::controller(&pod.metadata).is_none();
-        if stranger && matches && !meta::is_deleting(&pod.metadata) {
-            plan.adopt.push(Arc::clone(pod));
-        } else if is_own(job, pod) && !matches {
-            plan.release.push(Arc::clone(pod));
-        }
-    }
-    plan
+    let Some(wanted) = facts::selector(spec) else { return JobPlan::default() };
+    let Claims { adopt, release } = Claims::find(&job.metadata, &wanted, pods);
+    JobPlan { adopt, release, ..JobPlan::default() }
 }
 
 /// One plan in the making.

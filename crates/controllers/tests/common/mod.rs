@@ -177,6 +177,18 @@ impl World {
         self.wait_all(what, fulfilled).await
     }
 
+    /// The same for pods without losing patience.
+    pub async fn pods_for_ever(&self, fulfilled: impl Fn(&[Pod]) -> bool) -> Vec<Pod> {
+        let mut changes = watcher(self.api::<Pod>(), watcher::Config::default()).default_backoff().boxed();
+        while changes.try_next().await.is_ok_and(|change| change.is_some()) {
+            let pods = self.api::<Pod>().list(&ListParams::default()).await.unwrap().items;
+            if fulfilled(&pods) {
+                return pods;
+            }
+        }
+        unreachable!("a watch has no end")
+    }
+
     /// Plays the kubelet.
     pub async fn set_pod(&self, pod: &Pod, status: Value) {
         let patch = Patch::Merge(json!({"status": status}));

@@ -149,7 +149,7 @@ impl Sim {
     /// The kubelet says that a pod has ended; the controller may not know yet.
     pub(super) fn end(&mut self, uid: &str, phase: &str, code: i32) {
         let status = serde_json::from_value(ended(phase, code, self.now)).unwrap();
-        if let Some(pod) = self.pods.get_mut(uid).filter(|pod| !facts::is_terminal(pod)) {
+        if let Some(pod) = self.pods.get_mut(uid).filter(|pod| !crate::pod::is_terminal(pod)) {
             pod.status = Some(status);
             let ended = if phase == "Succeeded" { &mut self.succeeded } else { &mut self.failed };
             ended.insert(uid.to_owned());
@@ -159,7 +159,8 @@ impl Sim {
 
     /// A deleted pod is gone when it has ended and nothing holds it.
     fn collect(&mut self, uid: &str) {
-        let over = |pod: &Pod| meta::is_deleting(&pod.metadata) && !facts::is_tracked(pod) && facts::is_terminal(pod);
+        let over =
+            |pod: &Pod| meta::is_deleting(&pod.metadata) && !facts::is_tracked(pod) && crate::pod::is_terminal(pod);
         if self.pods.get(uid).is_some_and(over) {
             self.pods.remove(uid);
         }
@@ -170,7 +171,7 @@ impl Sim {
     }
 
     pub(super) fn unfinished(&self) -> Vec<String> {
-        self.pods.iter().filter(|(_, pod)| !facts::is_terminal(pod)).map(|(uid, _)| uid.clone()).collect()
+        self.pods.iter().filter(|(_, pod)| !crate::pod::is_terminal(pod)).map(|(uid, _)| uid.clone()).collect()
     }
 
     pub(super) fn status(&self) -> JobStatus {
