@@ -29,6 +29,9 @@ use history::History;
 /// Name of a table: the resource and its group, such as `pods` or `jobs.batch`.
 pub(crate) type TableName = str;
 
+/// Objects of one table by key. Cloning it takes no time and shares what is not changed later.
+type Objects = OrdMap<Arc<str>, Arc<Object>>;
+
 /// What a commit demands of the object's present state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expected {
@@ -89,7 +92,7 @@ pub(crate) enum RevisionError {
 pub(crate) struct Snapshot {
     /// The revision of the whole dataset when the snapshot was taken.
     pub(crate) revision: u64,
-    objects: OrdMap<Arc<str>, Arc<Object>>,
+    objects: Objects,
 }
 
 impl Snapshot {
@@ -123,7 +126,7 @@ struct State {
 #[derive(Debug)]
 struct Table {
     name: Arc<str>,
-    objects: OrdMap<Arc<str>, Arc<Object>>,
+    objects: Objects,
     history: History,
     newest: watch::Sender<u64>,
 }
@@ -302,7 +305,7 @@ fn take_image(state: &Arc<Mutex<State>>) -> TakeImage {
 
 impl Table {
     fn new(name: Arc<str>, opened: u64) -> Self {
-        Self { name, objects: OrdMap::new(), history: History::since(opened), newest: watch::Sender::new(0) }
+        Self { name, objects: Objects::new(), history: History::since(opened), newest: watch::Sender::new(0) }
     }
 
     fn apply(

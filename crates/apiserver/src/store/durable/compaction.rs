@@ -3,9 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use imbl::OrdMap;
-
-use super::super::Object;
+use super::super::Objects;
 use super::disk::{Disk, DiskFile};
 use super::format::{self, Kind};
 use super::recovery::{older_than, unfinished};
@@ -35,7 +33,7 @@ impl CompactionLimits {
 #[derive(Debug)]
 pub(crate) struct Image {
     pub(crate) revision: u64,
-    pub(crate) tables: Vec<(Arc<str>, OrdMap<Arc<str>, Arc<Object>>)>,
+    pub(crate) tables: Vec<(Arc<str>, Objects)>,
 }
 
 /// Writes the snapshot of a generation, and removes the files that it replaces. Returns its size.

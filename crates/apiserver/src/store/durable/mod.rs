@@ -25,3 +25,10 @@ pub(crate) use compaction::{CompactionLimits, Image};
 pub(crate) use disk::{DataDir, Disk};
 pub use error::{OpenError, StoreFailure};
 pub(crate) use recovery::{Recovered, recover};
+
+#[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
+pub(crate) mod sim;
+#[cfg(test)]
+mod tests;

@@ -4,15 +4,11 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
-use imbl::OrdMap;
 use serde_json::Value;
 
-use super::super::{FIRST_REVISION, Object};
+use super::super::{FIRST_REVISION, Object, Objects};
 use super::format::{self, BadHeader, FORMAT, Frame, HEADER_BYTES, Kind, NoFrame, Operation, Record};
 use super::{Disk, OpenError};
-
-/// Objects of one table by key.
-type Objects = OrdMap<Arc<str>, Arc<Object>>;
 
 /// What the files held, and where the log goes on.
 #[derive(Debug)]
