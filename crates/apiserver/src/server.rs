@@ -89,7 +89,7 @@ impl ApiServer {
         Ok(Self::with_store(store, options))
     }
 
-    fn with_store(store: Store, options: Options) -> Self {
+    pub(crate) fn with_store(store: Store, options: Options) -> Self {
         let registry = Registry::new(store, options.clock, options.node_proxy);
         registry.resume();
         Self { shared: Arc::new(Shared { registry, watches: Arc::new(Semaphore::new(options.watches)) }) }
@@ -127,3 +127,77 @@ impl ApiServer {
 
 /// Each costs a few kilobytes.
 const MOST_WATCHES: usize = 16_384;
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures::FutureExt;
+    use http::{Request, Response};
+    use http_body_util::{BodyExt, Full};
+    use serde_json::{Value, json};
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::http::body::ResponseBody;
+    use crate::store::sim::SimDisk;
+
+    const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+    async fn server(disk: &SimDisk) -> ApiServer {
+        let store = Store::open(Arc::new(disk.clone()), HistoryLimits::default(), CompactionLimits::default());
+        let server = ApiServer::with_store(store.expect("open"), Options::default());
+        send(&server, "GET", "/version", "").await;
+        server
+    }
+
+    async fn send(server: &ApiServer, method: &str, path: &str, body: &str) -> Response<ResponseBody> {
+        let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let request = request.body(Full::new(Bytes::copy_from_slice(body.as_bytes()))).expect("request");
+        server.service().oneshot(request).await.expect("infallible")
+    }
+
+    #[tokio::test]
+    async fn no_request_is_answered_before_the_disk_has_what_it_may_have_read() {
+        let disk = SimDisk::default();
+        let server = server(&disk).await;
+        disk.hold_syncs(true);
+        let map = json!({"metadata": {"name": "a"}}).to_string();
+        let one = format!("{MAPS}/a");
+        let watch = format!("{MAPS}?watch=true");
+        let requests = [
+            ("POST", MAPS, map.as_str(), 201),
+            ("POST", MAPS, map.as_str(), 409),
+            ("GET", &one, "", 200),
+            ("GET", MAPS, "", 200),
+            ("GET", &watch, "", 200),
+            ("GET", "/api/v1/namespaces/default/configmaps/none", "", 404),
+        ];
+        let mut waiting: Vec<_> =
+            requests.iter().map(|(method, path, body, _)| Box::pin(send(&server, method, path, body))).collect();
+        for answer in &mut waiting {
+            assert!(answer.now_or_never().is_none());
+        }
+        disk.hold_syncs(false);
+        for (answer, (method, path, _, code)) in waiting.into_iter().zip(requests) {
+            assert_eq!(answer.await.status(), code, "{method} {path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn every_request_fails_once_a_write_did_not_reach_the_disk() {
+        let disk = SimDisk::default();
+        let server = server(&disk).await;
+        disk.fail_syncs();
+        let map = json!({"metadata": {"name": "a"}}).to_string();
+        for (method, path, body) in [("POST", MAPS, map.as_str()), ("GET", MAPS, ""), ("GET", "/readyz", "")] {
+            let answer = send(&server, method, path, body).await;
+            assert_eq!(answer.status(), 500, "{method} {path}");
+            let body = answer.into_body().collect().await.expect("body").to_bytes();
+            let status: Value = serde_json::from_slice(&body).expect("status");
+            let told = status["message"].as_str().expect("message");
+            assert!(told.starts_with("Internal error occurred: the store takes no more: writing /data/"), "{told}");
+            assert!(told.ends_with(": the disk is sick; start the server again"), "{told}");
+        }
+        server.store_failed().await;
+    }
+}

@@ -388,4 +388,7 @@ impl Cursor {
 const FIRST_REVISION: u64 = 1;
 
 #[cfg(test)]
+pub(crate) use durable::sim;
+
+#[cfg(test)]
 mod tests;

@@ -29,6 +29,8 @@ pub(crate) use recovery::{Recovered, recover};
 #[cfg(test)]
 mod damage_tests;
 #[cfg(test)]
+mod kill_tests;
+#[cfg(test)]
 pub(crate) mod sim;
 #[cfg(test)]
 mod tests;

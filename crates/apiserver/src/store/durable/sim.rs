@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::disk::{Disk, DiskFile};
 
@@ -211,6 +211,10 @@ impl Inode {
     }
 }
 
+fn to_usize(number: u64) -> usize {
+    usize::try_from(number).expect("a size in memory")
+}
+
 fn copy_sector(from: &[u8], to: &mut [u8], sector: usize) {
     let start = sector * SECTOR;
     let end = (start + SECTOR).min(from.len()).min(to.len());
@@ -276,7 +280,7 @@ impl DiskFile for SimFile {
         let mut sim = self.disk.lock();
         let power = sim.operation()?;
         let bytes = if power == Power::Goes { &bytes[..bytes.len() / 2] } else { bytes };
-        let start = usize::try_from(offset).expect("offset");
+        let start = to_usize(offset);
         let inode = &mut sim.inodes[self.inode];
         let end = start + bytes.len();
         if inode.content.len() < end {
@@ -290,14 +294,14 @@ impl DiskFile for SimFile {
     fn truncate(&mut self, length: u64) -> io::Result<()> {
         let mut sim = self.disk.lock();
         let power = sim.operation()?;
-        sim.inodes[self.inode].content.truncate(usize::try_from(length).expect("length"));
+        sim.inodes[self.inode].content.truncate(to_usize(length));
         power.outcome()
     }
 
     fn sync(&mut self) -> io::Result<()> {
         let mut sim = self.disk.lock();
         while sim.syncs_are_held {
-            sim = self.disk.0.1.wait(sim).expect("disk");
+            sim = self.disk.0.1.wait(sim).unwrap_or_else(PoisonError::into_inner);
         }
         sim.operation()?.outcome()?;
         if sim.syncs_fail {
