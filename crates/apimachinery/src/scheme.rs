@@ -158,6 +158,16 @@ const APPS: ResourceType = ResourceType {
 const RBAC: ResourceType =
     ResourceType { group: "rbac.authorization.k8s.io", api_version: "rbac.authorization.k8s.io/v1", ..CORE };
 
+/// What the `scale` subresource sends; it is no resource of its own.
+pub static SCALE: ResourceType = ResourceType {
+    group: "autoscaling",
+    api_version: "autoscaling/v1",
+    kind: "Scale",
+    plural: "scales",
+    singular: "scale",
+    ..CORE
+};
+
 static RESOURCES: &[ResourceType] = &[
     ResourceType {
         kind: "Namespace",

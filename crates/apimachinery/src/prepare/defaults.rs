@@ -75,7 +75,7 @@ fn condition_patterns(policy: &mut PodFailurePolicy) {
     }
 }
 
-fn template(template: &mut PodTemplateSpec) {
+pub(super) fn template(template: &mut PodTemplateSpec) {
     template.metadata.get_or_insert_default();
     pod_spec(template.spec.get_or_insert_default());
 }
@@ -280,7 +280,7 @@ fn pod_level_requests(spec: &mut PodSpec) {
     own.requests = (!requests.is_empty()).then_some(requests);
 }
 
-fn fill(field: &mut Option<String>, value: &str) {
+pub(super) fn fill(field: &mut Option<String>, value: &str) {
     if field.as_deref().unwrap_or_default().is_empty() {
         *field = Some(value.into());
     }

@@ -8,6 +8,7 @@ mod defaults;
 pub(crate) mod job;
 mod meta;
 mod pod;
+mod workload;
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -126,6 +127,9 @@ pub fn create(ty: &ResourceType, object: &mut Value, ctx: &CreateContext<'_>) ->
             namespace.status = Some(NamespaceStatus { phase: Some("Active".into()), conditions: None });
         }),
         ("", "Secret") => edit(object, secret),
+        ("", "PodTemplate") => edit(object, workload::pod_template),
+        ("apps", "ReplicaSet") => edit(object, workload::new_replica_set),
+        ("apps", "Deployment") => edit(object, workload::new_deployment),
         _ => Ok(()),
     }
 }
@@ -179,9 +183,14 @@ pub fn update(
         ("batch", "CronJob") => edit(new, defaults::cron_job)?,
         ("", "Namespace") => edit(new, meta::name_label)?,
         ("", "Secret") => edit(new, secret)?,
+        ("", "PodTemplate") => edit(new, workload::pod_template)?,
+        ("apps", "ReplicaSet") => edit(new, workload::replica_set)?,
+        ("apps", "Deployment") => edit(new, workload::deployment)?,
         _ => {}
     }
-    if ty.has_generation && old.get("spec") != new.get("spec") {
+    let annotations_count = (ty.group, ty.kind) == ("apps", "Deployment") && subresource == Subresource::None;
+    let changed = old.get("spec") != new.get("spec") || (annotations_count && workload::annotations_changed(old, new));
+    if ty.has_generation && changed {
         meta::bump_generation(old, new);
     }
     Ok(())

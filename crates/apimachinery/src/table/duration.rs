@@ -19,7 +19,7 @@ pub fn human_duration(span: SignedDuration) -> String {
     match seconds {
         // Clocks of two machines may differ by a little.
         ..-1 => "<invalid>".to_owned(),
-        ..0 => "0s".to_owned(),
+        -1 => "0s".to_owned(),
         _ if seconds < 2 * MINUTE => format!("{seconds}s"),
         _ if seconds < 10 * MINUTE => two(seconds, (MINUTE, "m"), (1, "s")),
         _ if seconds < 3 * HOUR => format!("{}m", seconds / MINUTE),

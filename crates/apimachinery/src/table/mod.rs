@@ -75,8 +75,7 @@ const SELECTOR: Column = Column::text("Selector", "Labels by which pods are sele
 /// The columns of kinds that have none of their own.
 const PLAIN: &[Column] = &[NAME, Column::typed("Created At", "date", "Time at which the object was created.")];
 
-/// The columns of the `scale` subresource.
-pub const SCALE: &[Column] = &[
+const SCALE: &[Column] = &[
     NAME,
     Column::integer("Desired", "Number of pods that are wanted."),
     Column::integer("Available", "Number of pods that there are."),
@@ -112,6 +111,7 @@ pub fn columns(ty: &ResourceType) -> &'static [Column] {
         ("coordination.k8s.io", "Lease") => core::LEASE,
         ("scheduling.k8s.io", "PriorityClass") => core::PRIORITY_CLASS,
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => rbac::BINDING,
+        ("autoscaling", "Scale") => SCALE,
         _ => PLAIN,
     }
 }
@@ -153,15 +153,12 @@ pub fn row(ty: &ResourceType, object: &Value, now: Timestamp) -> Row {
         }
         ("scheduling.k8s.io", "PriorityClass") => core::priority_class(object, now),
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => rbac::binding(object, now),
+        ("autoscaling", "Scale") => {
+            let count = |pointer| json!(number(object, pointer));
+            vec![name(object), count("/spec/replicas"), count("/status/replicas"), age(object, now)]
+        }
         _ => vec![name(object), json!(text(object, "/metadata/creationTimestamp"))],
     };
-    Row { cells, conditions: Vec::new() }
-}
-
-/// Returns what a table says of a `Scale`.
-pub fn scale_row(scale: &Value, now: Timestamp) -> Row {
-    let count = |pointer| json!(number(scale, pointer));
-    let cells = vec![name(scale), count("/spec/replicas"), count("/status/replicas"), age(scale, now)];
     Row { cells, conditions: Vec::new() }
 }
 

@@ -7,10 +7,9 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use serde::Serialize;
 use serde_json::Value;
 
-use super::{failure_policy, invalid_for, names, not_negative, pod};
+use super::{failure_policy, immutable, invalid_for, names, not_negative, pod};
 use crate::{
     field::{FieldErrors, Path},
     prepare::job::{CONTROLLER_UID, JOB_NAME, OLD_CONTROLLER_UID, OLD_JOB_NAME},
@@ -57,12 +56,6 @@ pub(super) fn update(errors: &mut FieldErrors, old_job: &Job, new_job: &Job) {
     immutable(errors, &path.child("backoffLimitPerIndex"), before, after);
     immutable(errors, &path.child("managedBy"), old.managed_by.as_ref(), new.managed_by.as_ref());
     immutable(errors, &path.child("successPolicy"), old.success_policy.as_ref(), new.success_policy.as_ref());
-}
-
-fn immutable<T: PartialEq + Serialize>(errors: &mut FieldErrors, path: &Path, old: Option<&T>, new: Option<&T>) {
-    if old != new {
-        errors.invalid(path, serde_json::to_value(new).unwrap_or(Value::Null), "field is immutable");
-    }
 }
 
 /// The number of indexes may change as long as all of them run at once.

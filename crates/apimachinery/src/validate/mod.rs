@@ -21,12 +21,15 @@ mod security;
 mod status;
 mod update;
 pub(crate) mod volume;
+mod workload;
 
 use k8s_openapi::api::{
+    apps::v1::{ControllerRevision, Deployment, ReplicaSet},
     batch::v1::{CronJob, Job},
-    core::v1::{ConfigMap, Event, Pod, Secret},
+    core::v1::{ConfigMap, Event, Pod, PodTemplate, Secret},
 };
-use serde::de::DeserializeOwned;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as ApiSelector;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
@@ -57,6 +60,12 @@ pub fn create(ty: &ResourceType, object: &Value) -> FieldErrors {
         ("", "Event") => typed(e, object, |e, event: &Event| config::event(e, event)),
         ("batch", "Job") => typed(e, object, |e, job: &Job| job::create(e, job)),
         ("batch", "CronJob") => typed(e, object, |e, cron_job: &CronJob| cron_job::create(e, cron_job)),
+        ("", "PodTemplate") => typed(e, object, |e, template: &PodTemplate| workload::pod_template(e, template)),
+        ("apps", "ReplicaSet") => typed(e, object, |e, set: &ReplicaSet| workload::replica_set(e, set)),
+        ("apps", "Deployment") => typed(e, object, |e, object: &Deployment| workload::deployment(e, object)),
+        ("apps", "ControllerRevision") => typed(e, object, |e, revision: &ControllerRevision| {
+            workload::controller_revision(e, revision);
+        }),
         _ => {}
     }
     errors
@@ -73,6 +82,16 @@ pub fn update(ty: &ResourceType, old: &Value, new: &Value) -> FieldErrors {
         ("", "Event") => typed(e, new, |e, event: &Event| config::event(e, event)),
         ("batch", "Job") => both(e, old, new, |e, old: &Job, new| job::update(e, old, new)),
         ("batch", "CronJob") => both(e, old, new, |e, old: &CronJob, new| cron_job::update(e, old, new)),
+        ("", "PodTemplate") => typed(e, new, |e, template: &PodTemplate| workload::pod_template(e, template)),
+        ("apps", "ReplicaSet") => {
+            both(e, old, new, |e, old: &ReplicaSet, new| workload::replica_set_update(e, old, new));
+        }
+        ("apps", "Deployment") => {
+            both(e, old, new, |e, old: &Deployment, new| workload::deployment_update(e, old, new));
+        }
+        ("apps", "ControllerRevision") => both(e, old, new, |e, old: &ControllerRevision, new| {
+            workload::controller_revision_update(e, old, new);
+        }),
         _ => {}
     }
     errors
@@ -85,6 +104,7 @@ pub fn status_update(ty: &ResourceType, old: &Value, new: &Value) -> FieldErrors
     match (ty.group, ty.kind) {
         ("", "Pod") => both(e, old, new, |e, old: &Pod, new| status::pod(e, old, new)),
         ("batch", "Job") => typed(e, new, |e, job: &Job| status::job(e, job)),
+        ("apps", "ReplicaSet" | "Deployment") => workload::status(e, new),
         _ => {}
     }
     errors
@@ -134,6 +154,37 @@ fn one_of(errors: &mut FieldErrors, path: &Path, value: Option<&str>, supported:
         "" => errors.required(path, ""),
         value if supported.contains(&value) => {}
         value => errors.not_supported(path, value, supported),
+    }
+}
+
+/// Checks that a field is as it was.
+fn immutable<T: PartialEq + Serialize>(errors: &mut FieldErrors, path: &Path, old: Option<&T>, new: Option<&T>) {
+    if old != new {
+        errors.invalid(path, serde_json::to_value(new).unwrap_or(Value::Null), "field is immutable");
+    }
+}
+
+/// Checks a label selector (`metav1validation.ValidateLabelSelector`).
+fn label_selector(errors: &mut FieldErrors, path: &Path, selector: &ApiSelector) {
+    meta::labels(errors, &path.child("matchLabels"), selector.match_labels.iter().flatten());
+    for (index, expression) in selector.match_expressions.iter().flatten().enumerate() {
+        let path = path.child("matchExpressions").index(index);
+        let values = expression.values.as_deref().unwrap_or_default();
+        match (expression.operator.as_str(), values.is_empty()) {
+            ("In" | "NotIn", true) => {
+                errors.required(&path.child("values"), "must be specified when `operator` is 'In' or 'NotIn'");
+            }
+            ("Exists" | "DoesNotExist", false) => {
+                let why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+                errors.forbidden(&path.child("values"), why);
+            }
+            ("In" | "NotIn" | "Exists" | "DoesNotExist", _) => {}
+            (other, _) => errors.invalid(&path.child("operator"), other, "not a valid selector operator"),
+        }
+        invalid_for(errors, &path.child("key"), &expression.key, names::qualified_name(&expression.key));
+        for (at, value) in values.iter().enumerate() {
+            invalid_for(errors, &path.child("values").index(at), value, names::label_value(value));
+        }
     }
 }
 

@@ -1,117 +1,236 @@
-//! What is served: groups, versions, resources; version and health of the server.
+//! What is served: groups, versions, resources, in the old form and the aggregated one (KEP-3352).
+
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use apimachinery::scheme::{self, ResourceType};
-use apimachinery::status::ApiError;
-use http::{Method, StatusCode};
+use http::header::{ACCEPT, ETAG, IF_NONE_MATCH, VARY};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
 use super::answer::{self, Answer};
 use super::body::ResponseBody;
 use crate::registry::strategy;
 
-/// Which Kubernetes this server behaves like.
-pub(crate) const GIT_VERSION: &str = "v1.36.2+podrig";
-
-/// Answers a request on anything but objects.
-pub(crate) fn respond(method: &Method, path: &str) -> Result<Answer, ApiError> {
-    let found = match path.split('/').skip(1).collect::<Vec<_>>().as_slice() {
-        ["healthz" | "livez" | "readyz", ..] => {
-            Some(answer::typed(StatusCode::OK, "text/plain; charset=utf-8", ResponseBody::full("ok")))
+/// Answers `/api…` and `/apis…` as far as they name no resource.
+pub(crate) fn respond(path: &[&str], headers: &HeaderMap) -> Option<Answer> {
+    let value = match path {
+        ["api"] | ["apis"] if let Some(form) = Aggregated::accepted(headers) => {
+            return Some(aggregated(path == ["api"], form, headers));
         }
-        ["version"] => Some(version()),
-        ["api"] => Some(answer::value(StatusCode::OK, &json!({"kind": "APIVersions", "versions": ["v1"]}))),
-        ["apis"] => Some(groups()),
-        ["api", version] => resources("", version),
-        ["apis", group] => groups_named().find(|one| one["name"] == *group).map(|mut group| {
+        ["api"] => json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
+        ["apis"] => {
+            json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups().map(group).collect::<Vec<_>>()})
+        }
+        ["apis", name] => {
+            let mut group = group(groups().find(|found| found == name)?);
             group["kind"] = json!("APIGroup");
             group["apiVersion"] = json!("v1");
-            answer::value(StatusCode::OK, &group)
-        }),
-        ["apis", group, version] => resources(group, version),
-        _ => None,
+            group
+        }
+        ["api", version] => resource_list("", version)?,
+        ["apis", group, version] if !group.is_empty() => resource_list(group, version)?,
+        _ => return None,
     };
-    let found = found.ok_or_else(ApiError::unknown_path)?;
-    if *method != Method::GET {
-        return Err(ApiError::method_not_allowed_on_path());
+    Some(answer::value(StatusCode::OK, &value))
+}
+
+/// Every path of a group or version, for the index.
+pub(crate) fn paths() -> Vec<String> {
+    let mut paths = vec!["/api".to_owned(), "/api/v1".to_owned(), "/apis".to_owned(), "/apis/".to_owned()];
+    for group in groups() {
+        paths.push(format!("/apis/{group}"));
+        paths.extend(versions(group).into_iter().map(|version| format!("/apis/{group}/{version}")));
     }
-    Ok(found)
+    paths
 }
 
-fn version() -> Answer {
-    answer::value(
-        StatusCode::OK,
-        &json!({
-            "major": "1", "minor": "36", "gitVersion": GIT_VERSION, "gitCommit": "", "gitTreeState": "clean",
-            "buildDate": "1970-01-01T00:00:00Z", "goVersion": "", "compiler": "rustc",
-            "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
-        }),
-    )
+/// Names of all groups but core, in order of first mention.
+fn groups() -> impl Iterator<Item = &'static str> {
+    let mut seen = Vec::new();
+    scheme::all().iter().map(|kind| kind.group).filter(move |group| {
+        let new = !group.is_empty() && !seen.contains(group);
+        seen.push(*group);
+        new
+    })
 }
 
-fn groups() -> Answer {
-    let list: Vec<Value> = groups_named().collect();
-    answer::value(StatusCode::OK, &json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": list}))
-}
-
-/// Every group but core, each with its versions in order of first mention.
-fn groups_named() -> impl Iterator<Item = Value> {
-    let mut groups: Vec<(&str, Vec<Value>)> = Vec::new();
-    for kind in scheme::all().iter().filter(|kind| !kind.group.is_empty()) {
-        let version = json!({"groupVersion": kind.api_version, "version": kind.version});
-        match groups.iter_mut().find(|(name, _)| *name == kind.group) {
-            Some((_, versions)) if versions.contains(&version) => {}
-            Some((_, versions)) => versions.push(version),
-            None => groups.push((kind.group, vec![version])),
+/// Versions of a group in order of first mention.
+fn versions(group: &str) -> Vec<&'static str> {
+    let mut versions = Vec::new();
+    for kind in scheme::all().iter().filter(|kind| kind.group == group) {
+        if !versions.contains(&kind.version) {
+            versions.push(kind.version);
         }
     }
-    groups
-        .into_iter()
-        .map(|(name, versions)| json!({"name": name, "versions": versions, "preferredVersion": versions[0]}))
+    versions
 }
 
-fn resources(group: &str, version: &str) -> Option<Answer> {
-    let of_version = |kind: &&ResourceType| kind.group == group && kind.version == version;
-    let kinds: Vec<&ResourceType> = scheme::all().iter().filter(of_version).collect();
+fn kinds(group: &str, version: &str) -> Vec<&'static ResourceType> {
+    scheme::all().iter().filter(|kind| kind.group == group && kind.version == version).collect()
+}
+
+fn group(name: &str) -> Value {
+    let version = |version| json!({"groupVersion": format!("{name}/{version}"), "version": version});
+    let versions: Vec<Value> = versions(name).into_iter().map(version).collect();
+    json!({"name": name, "versions": versions, "preferredVersion": versions.first()})
+}
+
+/// What can be done with a stored kind.
+const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+
+/// What can be done with a part of an object that is read and written.
+const PART_VERBS: &[&str] = &["get", "patch", "update"];
+
+/// A subresource.
+struct Part {
+    name: &'static str,
+    /// Group, version and kind of what is sent; of the resource itself where absent.
+    other: Option<(&'static str, &'static str)>,
+    kind: &'static str,
+    verbs: &'static [&'static str],
+}
+
+/// The subresources of a kind, by name.
+fn parts(kind: &ResourceType) -> Vec<Part> {
+    let own = |name, verbs| Part { name, other: None, kind: kind.kind, verbs };
+    let mut all = Vec::new();
+    if strategy::is_pod(kind) {
+        all.push(Part { name: "binding", other: None, kind: "Binding", verbs: &["create"] });
+        all.push(own("ephemeralcontainers", PART_VERBS));
+        all.push(Part { name: "eviction", other: Some(("policy", "v1")), kind: "Eviction", verbs: &["create"] });
+        all.push(own("log", &["get"]));
+        all.push(own("resize", PART_VERBS));
+    }
+    if strategy::is_namespace(kind) {
+        all.push(own("finalize", &["update"]));
+    }
+    if strategy::has_scale(kind) {
+        all.push(Part { name: "scale", other: Some(("autoscaling", "v1")), kind: "Scale", verbs: PART_VERBS });
+    }
+    if kind.has_status {
+        all.push(own("status", PART_VERBS));
+    }
+    all
+}
+
+fn resource_list(group: &str, version: &str) -> Option<Value> {
+    let kinds = kinds(group, version);
     let group_version = kinds.first()?.api_version;
     let list: Vec<Value> = kinds.into_iter().flat_map(resource_and_parts).collect();
-    let answer = json!({
-        "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list,
-    });
-    Some(answer::value(StatusCode::OK, &answer))
+    Some(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list}))
 }
 
 fn resource_and_parts(kind: &ResourceType) -> Vec<Value> {
     let mut main = json!({
         "name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced, "kind": kind.kind,
-        "verbs": ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+        "verbs": VERBS,
     });
+    add_names(&mut main, kind);
+    let part = |part: Part| {
+        let mut value = json!({
+            "name": format!("{}/{}", kind.plural, part.name), "singularName": "", "namespaced": kind.namespaced,
+            "kind": part.kind, "verbs": part.verbs,
+        });
+        if let Some((group, version)) = part.other {
+            value["group"] = json!(group);
+            value["version"] = json!(version);
+        }
+        value
+    };
+    std::iter::once(main).chain(parts(kind).into_iter().map(part)).collect()
+}
+
+fn add_names(resource: &mut Value, kind: &ResourceType) {
     for (field, names) in [("shortNames", kind.short_names), ("categories", kind.categories)] {
         if !names.is_empty() {
-            main[field] = json!(names);
+            resource[field] = json!(names);
         }
     }
-    let part = |name: &str, kind_name: &str, verbs: &[&str]| {
-        json!({
-            "name": format!("{}/{name}", kind.plural), "singularName": "", "namespaced": kind.namespaced,
-            "kind": kind_name, "verbs": verbs,
+}
+
+/// A version of the aggregated form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Aggregated {
+    V2,
+    V2Beta1,
+}
+
+impl Aggregated {
+    /// The first version that the client accepts. Clients that know none want the old form.
+    fn accepted(headers: &HeaderMap) -> Option<Self> {
+        let accept = headers.get(ACCEPT)?.to_str().ok()?;
+        accept.split(',').find_map(|clause| {
+            let parts: Vec<&str> = clause.split(';').map(str::trim).collect();
+            let wanted = |form: &Self| form.media_type().split(';').all(|part| parts.contains(&part));
+            [Self::V2, Self::V2Beta1].into_iter().find(wanted)
         })
+    }
+
+    fn api_version(self) -> &'static str {
+        match self {
+            Self::V2 => "apidiscovery.k8s.io/v2",
+            Self::V2Beta1 => "apidiscovery.k8s.io/v2beta1",
+        }
+    }
+
+    fn media_type(self) -> &'static str {
+        match self {
+            Self::V2 => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+            Self::V2Beta1 => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
+        }
+    }
+}
+
+/// All resources of the core group, or of the others; not again to a client that knows them.
+fn aggregated(core: bool, form: Aggregated, headers: &HeaderMap) -> Answer {
+    let groups: Vec<&str> = if core { vec![""] } else { groups().collect() };
+    let items: Vec<Value> = groups
+        .into_iter()
+        .map(|group| {
+            let versions = versions(group).into_iter().map(|version| {
+                let resources: Vec<Value> = kinds(group, version).into_iter().map(aggregated_resource).collect();
+                json!({"version": version, "resources": resources, "freshness": "Current"})
+            });
+            let metadata = if group.is_empty() { json!({}) } else { json!({"name": group}) };
+            json!({"metadata": metadata, "versions": versions.collect::<Vec<_>>()})
+        })
+        .collect();
+    let list = json!({
+        "kind": "APIGroupDiscoveryList", "apiVersion": form.api_version(), "metadata": {}, "items": items,
+    });
+    let text = list.to_string();
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    let tag = format!("\"{:016X}\"", hasher.finish());
+    let known = headers.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
+    let (code, body) = if known { (StatusCode::NOT_MODIFIED, String::new()) } else { (StatusCode::OK, text) };
+    let mut answer = answer::typed(code, form.media_type(), ResponseBody::full(body));
+    answer.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        answer.headers_mut().insert(ETAG, tag);
+    }
+    answer
+}
+
+fn aggregated_resource(kind: &ResourceType) -> Value {
+    let response_kind = |other: Option<(&str, &str)>, name: &str| {
+        let (group, version) = other.unwrap_or((kind.group, kind.version));
+        json!({"group": group, "version": version, "kind": name})
     };
-    let mut all = vec![main];
-    if kind.has_status {
-        all.push(part("status", kind.kind, &["get", "patch", "update"]));
+    let mut resource = json!({
+        "resource": kind.plural, "responseKind": response_kind(None, kind.kind),
+        "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
+        "singularResource": kind.singular, "verbs": VERBS,
+    });
+    add_names(&mut resource, kind);
+    let parts: Vec<Value> = parts(kind)
+        .into_iter()
+        .map(|part| {
+            json!({"subresource": part.name, "responseKind": response_kind(part.other, part.kind), "verbs": part.verbs})
+        })
+        .collect();
+    if !parts.is_empty() {
+        resource["subresources"] = Value::Array(parts);
     }
-    if strategy::is_pod(kind) {
-        all.push(part("binding", "Binding", &["create"]));
-        let mut eviction = part("eviction", "Eviction", &["create"]);
-        eviction["group"] = json!("policy");
-        eviction["version"] = json!("v1");
-        all.push(eviction);
-        all.push(part("ephemeralcontainers", "Pod", &["get", "patch", "update"]));
-        all.push(part("log", "Pod", &["get"]));
-        all.push(part("resize", "Pod", &["get", "patch", "update"]));
-    }
-    if strategy::is_namespace(kind) {
-        all.push(part("finalize", "Namespace", &["update"]));
-    }
-    all
+    resource
 }

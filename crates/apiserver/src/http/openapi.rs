@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 
 use super::answer::{self, Answer};
 use super::body::ResponseBody;
-use super::discovery::GIT_VERSION;
+use super::info::GIT_VERSION;
 use super::query::Query;
 
 const JSON: &str = "application/json";

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use apimachinery::prepare::Subresource;
-use apimachinery::scheme::ResourceType;
+use apimachinery::scheme::{self, ResourceType};
 use apimachinery::status::{self, ApiError};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -65,6 +65,7 @@ pub(crate) async fn respond(shared: &Arc<Shared>, call: Call) -> Result<Answer, 
         (Some(_), None) => on_object(shared, &call, place, Part::Of(Subresource::None)),
         (Some(_), Some("status")) if kind.has_status => on_object(shared, &call, place, Part::Of(Subresource::Status)),
         (Some(_), Some("finalize")) if strategy::is_namespace(kind) => on_object(shared, &call, place, Part::Finalize),
+        (Some(_), Some("scale")) if strategy::has_scale(kind) => on_scale(shared, &call, place),
         (Some(_), Some(subresource)) if strategy::is_pod(kind) => on_pod(shared, &call, place, subresource).await,
         (Some(_), Some(_)) => Err(ApiError::unknown_path()),
     }
@@ -130,6 +131,25 @@ fn on_object(shared: &Arc<Shared>, call: &Call, place: Place<'_>, part: Part) ->
         Method::DELETE if part == Part::Of(Subresource::None) => {
             let options = input::delete_options(&call.headers, &call.query, &call.body)?;
             Ok(deleted_answer(place, &registry.delete(place, &options)?, view))
+        }
+        _ => Err(ApiError::method_not_allowed_on_path()),
+    }
+}
+
+fn on_scale(shared: &Arc<Shared>, call: &Call, place: Place<'_>) -> Result<Answer, ApiError> {
+    let registry = &shared.registry;
+    let view = call.view(shared, &scheme::SCALE)?;
+    match call.method {
+        Method::GET => Ok(answer::json(StatusCode::OK, view.object(&*registry.scale(place)?))),
+        Method::PUT => {
+            let options = input::write_options(&call.query)?;
+            let body = input::object(&call.headers, &call.body)?;
+            Ok(written_answer(&registry.update_scale(place, &body, options)?, view))
+        }
+        Method::PATCH => {
+            let options = input::write_options(&call.query)?;
+            let patch = input::patch(&call.headers, &call.body)?;
+            Ok(written_answer(&registry.patch_scale(place, &patch, options)?, view))
         }
         _ => Err(ApiError::method_not_allowed_on_path()),
     }

@@ -15,7 +15,7 @@ use super::answer::{self, Answer};
 use super::body::{self, BoxError, MOST_BODY_BYTES, ReadError, ResponseBody};
 use super::path::{self, Path};
 use super::query::Query;
-use super::{discovery, openapi, resource};
+use super::{info, openapi, resource};
 use crate::registry::Registry;
 use crate::store::Store;
 
@@ -120,7 +120,7 @@ where
         }
         Path::Other(path) => match path.strip_prefix("/openapi/") {
             Some(path) => openapi::respond(&parts.method, path, &query, &parts.headers),
-            None => discovery::respond(&parts.method, &path),
+            None => info::respond(&parts.method, &path, &query, &parts.headers),
         },
     }
 }

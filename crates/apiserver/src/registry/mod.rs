@@ -13,6 +13,7 @@ pub(crate) mod log;
 pub(crate) mod meta;
 pub(crate) mod namespace;
 mod resume;
+pub(crate) mod scale;
 pub(crate) mod selection;
 pub(crate) mod strategy;
 pub(crate) mod update;

@@ -74,6 +74,11 @@ pub(crate) fn is_namespace(kind: &ResourceType) -> bool {
     kind.group.is_empty() && kind.plural == "namespaces"
 }
 
+/// Whether the number of its replicas can be changed without the rest.
+pub(crate) fn has_scale(kind: &ResourceType) -> bool {
+    kind.group == "apps" && matches!(kind.plural, "replicasets" | "deployments")
+}
+
 /// Whether no container of the pod will run again.
 pub(crate) fn is_terminal_pod(pod: &Value) -> bool {
     matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))

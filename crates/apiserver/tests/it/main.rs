@@ -5,6 +5,7 @@ mod tables;
 
 mod basics;
 mod deletion;
+mod discovery;
 mod durable;
 mod fuzz;
 mod kubectl;
@@ -12,6 +13,7 @@ mod lists;
 mod logs;
 mod namespaces;
 mod patches;
+mod scale;
 mod schemas;
 mod stress;
 mod subresources;

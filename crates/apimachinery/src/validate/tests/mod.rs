@@ -15,6 +15,7 @@ mod batch;
 mod objects;
 mod pods;
 mod updates;
+mod workloads;
 
 const NOW: &str = "2024-01-01T00:00:00Z";
 
