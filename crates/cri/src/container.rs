@@ -61,6 +61,10 @@ pub struct ContainerConfig {
     pub security: SecurityContext,
     /// Overrides the image's stop signal (`SIGTERM`, `SIGRTMIN+3`, …).
     pub stop_signal: Option<String>,
+    /// A running container of the sandbox whose processes this one sees and can signal: it joins that container's PID
+    /// namespace (`NamespaceMode_TARGET` of the CRI). Without effect where the whole pod shares one.
+    #[serde(default)]
+    pub pid_target: Option<ContainerId>,
     /// Returned unchanged in [`ContainerStatus`]; survives the agent.
     pub labels: BTreeMap<String, String>,
     /// Returned unchanged in [`ContainerStatus`]; survives the agent.

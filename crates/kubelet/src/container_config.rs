@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use cri::{ContainerConfig, ImageInfo, Mount, MountPropagation, MountSource};
+use cri::{ContainerConfig, ContainerId, ImageInfo, Mount, MountPropagation, MountSource};
 use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
 
 use crate::{
@@ -47,6 +47,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) image_ids: &'a BTreeMap<String, String>,
     /// Hash of name and image (contract S2-25).
     pub(crate) spec_hash: String,
+    /// Container whose processes it sees.
+    pub(crate) pid_target: Option<ContainerId>,
     /// Memory of the node in bytes.
     pub(crate) memory_capacity: i64,
 }
@@ -74,6 +76,7 @@ impl Parts<'_> {
             resources: resources::container_resources(self.pod, container, self.memory_capacity),
             security: security::security_context(self.pod, container, &seccomp_root, self.options.seccomp_default)?,
             stop_signal: container.lifecycle.as_ref().and_then(|l| l.stop_signal.clone()),
+            pid_target: self.pid_target.clone(),
             labels: self.labels(),
             annotations: self.annotations(),
         })

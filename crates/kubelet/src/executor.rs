@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc, time::Duration};
 
-use cri::{ContainerId, ImageService, RuntimeService, SandboxId};
+use cri::{ContainerFilter, ContainerId, ImageService, RuntimeService, SandboxId};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use pod_lifecycle::{
     ContainerIdx, ContainerPlan, ContainerView, Effect, EffectResult, EventType, Failure, HookKind, HookOutcome,
-    PodPlan, ProbeKind, ProbeOutcome, PulledImage, SandboxView,
+    PodPlan, ProbeKind, ProbeOutcome, PulledImage, Role, SandboxView,
 };
 
 use crate::{
@@ -263,9 +263,24 @@ impl<R: RuntimeService + ImageService> PodContext<R> {
             volumes: &ready,
             image_ids: &image_ids,
             spec_hash: container.spec_hash(),
+            pid_target: self.pid_target(container).await?,
             memory_capacity: self.node.memory,
         };
         parts.config().map_err(|e| e.to_string())
+    }
+
+    /// Finds the container that an ephemeral one targets (kuberuntime_container.go `getTargetID`).
+    async fn pid_target(&self, container: &ContainerPlan) -> Result<Option<ContainerId>, String> {
+        let spec = self.plan.pod.spec.as_ref();
+        let mut ephemeral = spec.and_then(|s| s.ephemeral_containers.as_ref()).into_iter().flatten();
+        let of_plan = ephemeral.find(|e| container.role == Role::Ephemeral && e.name == container.name());
+        let target = of_plan.and_then(|e| e.target_container_name.as_ref()).filter(|name| !name.is_empty());
+        let Some(target) = target else { return Ok(None) };
+        let filter = ContainerFilter { sandbox: None, pod_uid: Some(self.plan.uid.clone()) };
+        let all = self.runtime().list_containers(filter).await.map_err(|e| e.to_string())?;
+        let newest = all.into_iter().filter(|c| c.name == *target).max_by_key(|c| (c.attempt, c.created_at));
+        let newest = newest.ok_or_else(|| format!("unable to find target container {target}"))?;
+        Ok(Some(newest.id))
     }
 
     async fn image(&self, name: &str) -> Result<cri::ImageInfo, String> {

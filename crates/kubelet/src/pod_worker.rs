@@ -298,7 +298,8 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
         let Desired { pod, gone } = self.inbox.desired.borrow_and_update().clone();
         if !gone && matters(&self.plan.pod, &pod) {
             match PodPlan::from_pod(&pod) {
-                Ok(plan) => {
+                Ok(mut plan) => {
+                    plan.keep_order_of(&self.plan);
                     self.plan = Arc::new(plan.clone());
                     let foreign_conditions = status::foreign_conditions(&pod);
                     self.waiting.push_back(Input::Desired(PodUpdate { plan, foreign_conditions }));

@@ -55,7 +55,7 @@ impl PodMachine {
         }
         let complete = |idx: &ContainerIdx| match self.plan.container(*idx).role {
             Role::Sidecar => self.shown_started(*idx),
-            Role::Init | Role::Main => self.shown_ready(*idx),
+            Role::Init | Role::Main | Role::Ephemeral => self.shown_ready(*idx),
         };
         let incomplete: Vec<_> = self.plan.init_indices().filter(|idx| !complete(idx)).collect();
         if incomplete.is_empty() {
@@ -78,7 +78,7 @@ impl PodMachine {
             Phase::Failed => return Draft { reason: Some("PodFailed"), ..Draft::no() },
             Phase::Pending | Phase::Running => {}
         }
-        let counted = self.plan.indices().filter(|&idx| self.plan.container(idx).role != Role::Init);
+        let counted = self.plan.sidecar_indices().chain(self.plan.main_indices());
         let unready: Vec<_> = counted.filter(|&idx| !self.shown_ready(idx)).collect();
         if unready.is_empty() {
             return Draft::yes();

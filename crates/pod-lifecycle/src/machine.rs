@@ -225,10 +225,7 @@ impl PodMachine {
     }
 
     fn update(&mut self, update: PodUpdate) {
-        let same_shape = update.plan.uid == self.plan.uid
-            && update.plan.containers.len() == self.plan.containers.len()
-            && update.plan.containers.iter().zip(&self.plan.containers).all(|(a, b)| a.role == b.role);
-        if !same_shape {
+        if !update.plan.continues(&self.plan) {
             return self.violate(Violation::OtherPod { uid: update.plan.uid });
         }
         if update.plan.active_deadline != self.plan.active_deadline && !self.deadline_hit {
@@ -238,6 +235,10 @@ impl PodMachine {
         }
         self.foreign_conditions = crate::conditions::foreign(&update.foreign_conditions);
         self.plan = update.plan;
+        for idx in self.plan.indices().skip(self.containers.len()).collect::<Vec<_>>() {
+            self.containers.push(Container::default());
+            self.shown.push(Shown::never_ran(&self.plan, idx));
+        }
         match self.life {
             Life::Active => self.dirty = true,
             Life::Stopping => self.publish(),

@@ -112,6 +112,7 @@ impl Count {
             Role::Init => self.add_init(member),
             Role::Sidecar => self.add_sidecar(member.state),
             Role::Main => self.add_main(member),
+            Role::Ephemeral => {}
         }
     }
 

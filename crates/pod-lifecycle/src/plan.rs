@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::{Container, LifecycleHandler, Pod, PodSpec, Probe};
+use k8s_openapi::api::core::v1::{Container, EphemeralContainer, LifecycleHandler, Pod, PodSpec, Probe};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{HookKind, ProbeKind};
@@ -28,6 +28,8 @@ pub enum Role {
     Sidecar,
     /// Entry of `spec.containers`.
     Main,
+    /// Entry of `spec.ephemeralContainers`: joins a running pod, is started once, and counts for nothing.
+    Ephemeral,
 }
 
 /// When a container is started again after it ended.
@@ -76,7 +78,7 @@ pub struct ContainerPlan {
 }
 
 /// Everything of a pod that the machine decides by. Init containers and sidecars come first, in spec
-/// order, then the main containers in spec order.
+/// order, then the main containers in spec order, then the ephemeral containers in the order in which they came.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PodPlan {
     /// `metadata.name`.
@@ -148,12 +150,41 @@ impl PodPlan {
 
     /// Iterates over the indices of the main containers, in spec order.
     pub fn main_indices(&self) -> impl DoubleEndedIterator<Item = ContainerIdx> + use<> {
-        (self.init_count()..self.containers.len()).map(ContainerIdx)
+        (self.init_count()..self.lasting_count()).map(ContainerIdx)
+    }
+
+    /// Iterates over the indices of the ephemeral containers.
+    pub fn ephemeral_indices(&self) -> impl DoubleEndedIterator<Item = ContainerIdx> + use<> {
+        (self.lasting_count()..self.containers.len()).map(ContainerIdx)
     }
 
     /// Returns how many init containers and sidecars there are.
     pub fn init_count(&self) -> usize {
-        self.containers.iter().take_while(|c| c.role != Role::Main).count()
+        self.containers.iter().take_while(|c| matches!(c.role, Role::Init | Role::Sidecar)).count()
+    }
+
+    /// Returns how many containers the pod was made with: all but the ephemeral ones.
+    fn lasting_count(&self) -> usize {
+        self.containers.iter().take_while(|c| c.role != Role::Ephemeral).count()
+    }
+
+    /// Returns whether this is a later plan of the same pod: only ephemeral containers have come to it.
+    pub(crate) fn continues(&self, earlier: &Self) -> bool {
+        let (known, new) = self.containers.split_at(earlier.containers.len().min(self.containers.len()));
+        let same = |(new, old): (&ContainerPlan, &ContainerPlan)| new.role == old.role && new.name() == old.name();
+        self.uid == earlier.uid
+            && known.len() == earlier.containers.len()
+            && known.iter().zip(&earlier.containers).all(same)
+            && new.iter().all(|c| c.role == Role::Ephemeral)
+    }
+
+    /// Takes over the order that ephemeral containers have in an earlier plan of the pod; new ones come last.
+    ///
+    /// A client that replaces the list may change its order. The indices stay what they are.
+    pub fn keep_order_of(&mut self, earlier: &Self) {
+        let known = |c: &ContainerPlan| earlier.containers.iter().position(|old| old.name() == c.name());
+        let count = self.lasting_count();
+        self.containers[count..].sort_by_key(|c| known(c).unwrap_or(usize::MAX));
     }
 
     /// Returns one container. `idx` must come from a plan of the same pod.
@@ -174,7 +205,11 @@ impl PodPlan {
     /// Returns the `fieldPath` that events about a container carry (contract S12).
     pub fn field_path(&self, idx: ContainerIdx) -> String {
         let container = self.container(idx);
-        let list = if container.role == Role::Main { "containers" } else { "initContainers" };
+        let list = match container.role {
+            Role::Init | Role::Sidecar => "initContainers",
+            Role::Main => "containers",
+            Role::Ephemeral => "ephemeralContainers",
+        };
         format!("spec.{list}{{{}}}", container.name())
     }
 
@@ -286,9 +321,20 @@ fn containers(spec: &PodSpec, pod_policy: RestartPolicy) -> Result<Vec<Container
     }
     let init = spec.init_containers.iter().flatten().enumerate();
     let init = init.map(|(i, c)| container(c, &format!("spec.initContainers[{i}]"), true, pod_policy));
+    let ephemeral = spec.ephemeral_containers.iter().flatten().enumerate().map(|(i, c)| ephemeral(i, c));
     let main = spec.containers.iter().enumerate();
     let main = main.map(|(i, c)| container(c, &format!("spec.containers[{i}]"), false, pod_policy));
-    init.chain(main).collect()
+    init.chain(main).chain(ephemeral).collect()
+}
+
+/// An ephemeral container has the fields of the others. The API server lets none of them have probes, hooks or a
+/// restart policy (contract S1-28).
+fn ephemeral(index: usize, spec: &EphemeralContainer) -> Result<ContainerPlan, PlanError> {
+    let common = serde_json::to_value(spec).and_then(serde_json::from_value::<Container>);
+    let path = format!("spec.ephemeralContainers[{index}]");
+    let unreadable = |error: serde_json::Error| PlanError::Unsupported { path: path.clone(), value: error.to_string() };
+    let common = Container { restart_policy: None, restart_policy_rules: None, ..common.map_err(unreadable)? };
+    Ok(ContainerPlan { role: Role::Ephemeral, ..container(&common, &path, false, RestartPolicy::Never)? })
 }
 
 fn container(spec: &Container, path: &str, init: bool, pod_policy: RestartPolicy) -> Result<ContainerPlan, PlanError> {
@@ -394,8 +440,29 @@ mod tests {
 
     #[test]
     fn s12_events_name_their_container_by_field_path() {
-        let plan = plan(json!({"initContainers": [{"name": "i"}], "containers": [{"name": "m"}]})).unwrap();
+        let plan = plan(json!({
+            "initContainers": [{"name": "i"}],
+            "containers": [{"name": "m"}],
+            "ephemeralContainers": [{"name": "e"}],
+        }))
+        .unwrap();
         let paths: Vec<_> = plan.indices().map(|idx| plan.field_path(idx)).collect();
-        assert_eq!(paths, ["spec.initContainers{i}", "spec.containers{m}"]);
+        assert_eq!(paths, ["spec.initContainers{i}", "spec.containers{m}", "spec.ephemeralContainers{e}"]);
+    }
+
+    #[test]
+    fn s2_23_ephemeral_containers_keep_their_places_and_are_never_restarted() {
+        let with = |names: &[&str]| {
+            let debuggers: Vec<_> = names.iter().map(|name| json!({"name": name, "tty": true})).collect();
+            plan(json!({"containers": [{"name": "m"}], "ephemeralContainers": debuggers})).unwrap()
+        };
+        let mut later = with(&["z", "b", "a"]);
+        later.keep_order_of(&with(&["a", "b"]));
+        assert_eq!(later.containers.iter().map(ContainerPlan::name).collect::<Vec<_>>(), ["m", "a", "b", "z"]);
+        assert_eq!(later.main_indices().collect::<Vec<_>>(), [ContainerIdx(0)]);
+        assert_eq!(later.ephemeral_indices().count(), 3);
+        let debugger = &later.containers[1];
+        assert_eq!((debugger.role, debugger.restart_policy), (Role::Ephemeral, RestartPolicy::Never));
+        assert_eq!(debugger.spec.tty, Some(true));
     }
 }

@@ -37,7 +37,7 @@ impl PodMachine {
 
     /// Decides the steps: victims first, mains before init entries; those that asked for it last (contract S3-41).
     pub(crate) fn restart_all_actions(&self) -> Vec<Job> {
-        let mut order: Vec<_> = self.plan.indices().collect();
+        let mut order: Vec<_> = self.plan.init_indices().chain(self.plan.main_indices()).collect();
         order.sort_by_key(|&idx| (self.asks_for_restart_all(idx), self.plan.container(idx).role != Role::Main));
         let running = order.into_iter().filter(|idx| self.containers[idx.index()].is_running());
         let kill = |container| Job::Kill {
@@ -49,10 +49,10 @@ impl PodMachine {
         running.map(kill).chain([Job::RemoveAll]).collect()
     }
 
-    /// Removes every instance. The answers are waited for: a record that came back after an agent restart would
+    /// Removes every instance but those of ephemeral containers, which are not part of it. The answers are waited for: a record that came back after an agent restart would
     /// ask for it again.
     pub(crate) fn remove_all(&mut self) {
-        for idx in self.plan.indices() {
+        for idx in self.plan.init_indices().chain(self.plan.main_indices()) {
             let asked = self.asks_for_restart_all(idx);
             let container = &mut self.containers[idx.index()];
             let last_exit = container.newest_dead().and_then(|instance| instance.finished);

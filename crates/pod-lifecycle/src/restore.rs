@@ -60,7 +60,11 @@ impl PodMachine {
 
     fn last_status_of(&self, idx: ContainerIdx, last: &PodStatus) -> Option<ContainerStatus> {
         let plan = self.plan.container(idx);
-        let list = if plan.role == Role::Main { &last.container_statuses } else { &last.init_container_statuses };
+        let list = match plan.role {
+            Role::Init | Role::Sidecar => &last.init_container_statuses,
+            Role::Main => &last.container_statuses,
+            Role::Ephemeral => &last.ephemeral_container_statuses,
+        };
         list.iter().flatten().find(|status| status.name == plan.name()).cloned()
     }
 
@@ -79,8 +83,8 @@ impl PodMachine {
         // What an init container did in an older sandbox proves nothing (contract S3-51).
         // Nor does an instance that is older than the one the status tells of.
         let counts = |view: &ContainerView| {
-            let in_sandbox =
-                self.plan.container(idx).role == Role::Main || Some(&view.sandbox) == newest_sandbox.as_ref();
+            let starts_over = matches!(self.plan.container(idx).role, Role::Init | Role::Sidecar);
+            let in_sandbox = !starts_over || Some(&view.sandbox) == newest_sandbox.as_ref();
             in_sandbox && view.attempt.saturating_add(1) >= old_attempts
         };
         let now = self.now;

@@ -50,7 +50,9 @@ impl PodMachine {
             init.kills.extend(kills);
             main_starts = starts;
         }
-        let starts = init.starts.into_iter().chain(main_starts).map(|idx| self.start_job(idx));
+        // S2-01, S2-23: whether the pod is initialised or not.
+        let ephemeral = self.plan.ephemeral_indices().filter(|&idx| self.should_start(idx));
+        let starts = ephemeral.chain(init.starts).chain(main_starts).map(|idx| self.start_job(idx));
         init.kills.into_iter().chain(starts).collect()
     }
 
@@ -135,7 +137,7 @@ impl PodMachine {
             }
             let done = match plan.role {
                 Role::Sidecar => self.sidecar_done(idx, plan, container, instance, &mut actions),
-                Role::Init | Role::Main => Self::init_done(idx, plan, instance, &mut actions),
+                Role::Init | Role::Main | Role::Ephemeral => Self::init_done(idx, plan, instance, &mut actions),
             };
             if actions.failed {
                 return InitActions { failed: true, ..InitActions::default() };
@@ -245,6 +247,9 @@ impl PodMachine {
             return false; // S3-07
         }
         let container = &self.containers[idx.index()];
+        if self.plan.container(idx).role == Role::Ephemeral {
+            return container.next_attempt == 0; // S2-23
+        }
         match &container.current {
             None => true,
             Some(instance) if instance.is_running() => false,
@@ -264,7 +269,7 @@ impl PodMachine {
             StopReason::DefinitionChanged => " definition changed",
             StopReason::PodEnds | StopReason::PostStartHook | StopReason::RestartAll => "",
         };
-        let kind = if plan.role == Role::Main { "Container" } else { "Init container" };
+        let kind = if matches!(plan.role, Role::Init | Role::Sidecar) { "Init container" } else { "Container" };
         let suffix = if restart { ", will be restarted" } else { "" };
         let message = format!("{kind} {}{what}{suffix}", plan.name());
         Job::Kill { container: idx, grace: self.single_kill_grace(idx, reason), reason, message }

@@ -142,7 +142,8 @@ impl PodMachine {
     fn show_blocked(&self, idx: ContainerIdx, shown: &mut Shown) {
         let Some(failure) = &self.containers[idx.index()].blocked else { return };
         if let Some(exit) = shown.exit() {
-            let ended_well = self.plan.container(idx).role != Role::Main && exit.exit_code == 0;
+            let of_init = matches!(self.plan.container(idx).role, Role::Init | Role::Sidecar);
+            let ended_well = of_init && exit.exit_code == 0;
             if ended_well || self.life != Life::Active {
                 return;
             }
@@ -166,6 +167,7 @@ impl PodMachine {
         let concerned = |idx: &ContainerIdx| match self.plan.container(*idx).role {
             Role::Main => was_initialised,
             Role::Init | Role::Sidecar => idx.index() <= last_tried,
+            Role::Ephemeral => false,
         };
         for idx in self.plan.indices().filter(concerned).collect::<Vec<_>>() {
             let shown = &mut self.shown[idx.index()];
@@ -224,6 +226,7 @@ impl PodMachine {
                 let passed = if probes.of == shown.id { probes.ready(plan) } else { plan.readiness.is_none() };
                 self.shown_started(idx) && passed
             }
+            Role::Ephemeral => false,
         }
     }
 
@@ -259,7 +262,7 @@ impl PodMachine {
 
     fn tell_readiness(&mut self, idx: ContainerIdx, before: &PodStatus) {
         let plan = self.plan.container(idx);
-        if plan.role == Role::Init {
+        if matches!(plan.role, Role::Init | Role::Ephemeral) {
             return;
         }
         let lists = [&before.init_container_statuses, &before.container_statuses];
@@ -281,6 +284,8 @@ impl PodMachine {
         let init = self.plan.init_indices().map(|idx| self.container_status(idx)).collect::<Vec<_>>();
         let mut main = self.plan.main_indices().map(|idx| self.container_status(idx)).collect::<Vec<_>>();
         main.sort_by(|a, b| a.name.cmp(&b.name)); // S5-01
+        let mut ephemeral = self.plan.ephemeral_indices().map(|idx| self.container_status(idx)).collect::<Vec<_>>();
+        ephemeral.sort_by(|a, b| a.name.cmp(&b.name));
         PodStatus {
             phase: Some(phase.as_str().to_owned()),
             reason: verdict.map(|verdict| verdict.reason.to_owned()).or_else(|| self.kept(phase, |s| &s.reason)),
@@ -293,6 +298,7 @@ impl PodMachine {
             pod_ips: (!ips.is_empty()).then(|| ips.into_iter().map(|ip| PodIP { ip }).collect()),
             init_container_statuses: (!init.is_empty()).then_some(init),
             container_statuses: Some(main),
+            ephemeral_container_statuses: (!ephemeral.is_empty()).then_some(ephemeral),
             ..PodStatus::default()
         }
     }
@@ -320,7 +326,8 @@ impl PodMachine {
             }),
             last_state: Some(shown.last.as_ref().map(terminated).unwrap_or_default()),
             ready: self.shown_ready(idx),
-            started: Some(self.shown_started(idx)),
+            // The prober, which fills it in, does not know ephemeral containers.
+            started: (self.plan.container(idx).role != Role::Ephemeral).then(|| self.shown_started(idx)),
             restart_count: i32::try_from(shown.restart_count).unwrap_or(i32::MAX),
             image: shown.image.clone(),
             image_id: shown.image_id.clone(),

@@ -271,7 +271,7 @@ impl PodMachine {
         let shown = &self.shown[last.index()];
         match self.plan.container(last).role {
             Role::Sidecar => shown.is_running() && self.shown_started(last),
-            Role::Init | Role::Main => shown.ever_succeeded(),
+            Role::Init | Role::Main | Role::Ephemeral => shown.ever_succeeded(),
         }
     }
 }

@@ -15,25 +15,29 @@ pub(crate) struct Guard {
     grace: Duration,
     /// When the kill of the pod going on began.
     killing_since: Option<Duration>,
+    /// The runtime has lost nothing so far.
+    remembers: bool,
     steps: u32,
 }
 
 impl Guard {
     pub(crate) fn new(world: &World) -> Self {
-        Self { heard: 0, last: None, grace: world.plan().grace, killing_since: None, steps: 0 }
+        Self { heard: 0, last: None, grace: world.plan().grace, killing_since: None, remembers: true, steps: 0 }
     }
 
     /// Takes note of what is about to happen.
     pub(crate) fn expect(&mut self, action: &Action) {
         match action {
             Action::Delete { grace: Some(grace) } => self.grace = self.grace.min(*grace),
-            Action::AgentRestarts | Action::RecordsLost => self.killing_since = None,
+            Action::AgentRestarts => self.killing_since = None,
+            Action::RecordsLost => (self.killing_since, self.remembers) = (None, false),
             Action::Delete { grace: None }
             | Action::Exit { .. }
             | Action::SandboxLost
             | Action::RecordsOf(_)
             | Action::Image { .. }
             | Action::Deadline(_)
+            | Action::Debug(_)
             | Action::Behaves { .. } => {}
         }
     }
@@ -54,6 +58,9 @@ impl Guard {
     pub(crate) fn look(&mut self, world: &World) -> Result<(), String> {
         world.check().map_err(|violation| violation.to_string())?;
         at_most_one_alive(world)?;
+        if self.remembers {
+            ephemeral_at_most_once(world)?;
+        }
         let said = &world.said()[self.heard..];
         if let Some(end) = said.iter().position(|said| matches!(said.output, Output::Finished(_)))
             && end + 1 != said.len()
@@ -166,6 +173,13 @@ fn at_most_one_alive(world: &World) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// S2-23: an ephemeral container is started once, unless the runtime forgets it before a status tells of it.
+fn ephemeral_at_most_once(world: &World) -> Result<(), String> {
+    let of = |idx| move |fact: &&Fact| matches!(fact, Fact::Started { container, .. } if *container == idx);
+    let again = world.plan().ephemeral_indices().find(|&idx| world.facts().iter().filter(of(idx)).count() > 1);
+    again.map_or(Ok(()), |idx| Err(format!("{} is started again", world.plan().container(idx).name())))
 }
 
 /// Before a main is started, every plain init container has succeeded and every sidecar has started up, in the

@@ -62,7 +62,7 @@ pub(crate) fn calm(world: &mut World) {
     for name in names {
         let is_sidecar_or_main = world.plan().find(&name).map(|idx| world.plan().container(idx).role);
         let runs = match is_sidecar_or_main {
-            Some(pod_lifecycle::Role::Sidecar) | None => None,
+            Some(pod_lifecycle::Role::Sidecar | pod_lifecycle::Role::Ephemeral) | None => None,
             Some(pod_lifecycle::Role::Init | pod_lifecycle::Role::Main) => Some(Duration::from_secs(2)),
         };
         *world.behaviour_mut(&name) = Behaviour { run_for: runs, ..Behaviour::default() };
@@ -306,6 +306,7 @@ fn action(names: Vec<String>) -> impl Strategy<Value = Action> {
         1 => (name(), prop_oneof![Just("one"), Just("two")])
             .prop_map(|(name, image)| Action::Image { name, image: image.to_owned() }),
         1 => (1..100_i64).prop_map(Action::Deadline),
+        1 => prop::sample::select(vec!["e0", "e1"]).prop_map(|name| Action::Debug(name.to_owned())),
     ]
 }
 

@@ -60,6 +60,7 @@ pub(super) fn role_name(role: Role) -> &'static str {
         Role::Init => "init",
         Role::Sidecar => "sidecar",
         Role::Main => "main",
+        Role::Ephemeral => "ephemeral",
     }
 }
 
@@ -99,7 +100,7 @@ fn bar(container: &ContainerStory, scale: &Scale, end: i64, style: Style) -> Str
     let failed = container.last_instance().and_then(|i| i.exit).is_some_and(|(_, code, _)| code != 0);
     let color = match (container.role, failed) {
         (Role::Main | Role::Init, true) => Paint::Red,
-        (Role::Sidecar, _) => Paint::Blue,
+        (Role::Sidecar | Role::Ephemeral, _) => Paint::Blue,
         (Role::Main | Role::Init, false) => Paint::Green,
     };
     paint(style, color, &cells.into_iter().collect::<String>())

@@ -147,12 +147,9 @@ impl Server {
         let group = self.create_group(&spec).map_err(|e| Refusal::Internal(format!("create container: {e}")))?;
         let (streams, outputs, stdin) = make_streams(&spec).map_err(|e| internal("pipes", e))?;
         let (ours, theirs) = channel().map_err(|e| internal("channel", e))?;
-        let mut namespaces = libc::CLONE_NEWNS;
-        if self.record.config.namespaces.pid == NamespaceMode::Container {
-            namespaces |= libc::CLONE_NEWPID;
-        }
-        let pod_pids = self.pod_pids.as_ref().map(AsFd::as_fd);
-        let cloned = clone_into(pod_pids, self.own_pids.as_fd(), namespaces, group.directory())
+        let (pids, new_pids) = self.pid_namespace(&spec)?;
+        let namespaces = libc::CLONE_NEWNS | if new_pids { libc::CLONE_NEWPID } else { 0 };
+        let cloned = clone_into(pids, self.own_pids.as_fd(), namespaces, group.directory())
             .map_err(|e| internal("clone", e))?;
         let (pid, pidfd) = match cloned {
             Cloned::Parent(pid, pidfd) => (pid, pidfd),
@@ -189,6 +186,23 @@ impl Server {
         };
         self.containers.insert(key, container);
         Ok(())
+    }
+
+    /// Returns a member of the PID namespace that a container joins, if any, and whether it gets one of its own.
+    fn pid_namespace(&self, spec: &ContainerSpec) -> Result<(Option<BorrowedFd<'_>>, bool), Refusal> {
+        let own = self.record.config.namespaces.pid == NamespaceMode::Container;
+        let Some(target) = spec.config.pid_target.as_ref().filter(|_| own) else {
+            return Ok((self.pod_pids.as_ref().map(AsFd::as_fd), own));
+        };
+        let running = self.containers.get(&self.require(target)?).and_then(Container::running);
+        let gone = || Refusal::FailedPrecondition(format!("target container {target} is not running"));
+        Ok((Some(running.ok_or_else(gone)?), false))
+    }
+
+    /// Returns whether a container has processes that do not end with its first one.
+    fn shares_pids(&self, container: &Container) -> bool {
+        let shared = self.record.config.namespaces.pid != NamespaceMode::Container;
+        shared || container.spec.config.pid_target.is_some()
     }
 
     fn initial_status(&self, spec: &ContainerSpec) -> ContainerStatus {
@@ -355,10 +369,11 @@ impl Server {
             // What it said before it ended: at most that it is ready, a failure, and the end.
             self.on_channel(key);
         }
+        let shares_pids = self.containers.get(&key).is_some_and(|container| self.shares_pids(container));
         let Some(container) = self.containers.get_mut(&key) else { return };
         container.init = None;
         container.kill_at = None;
-        if self.record.config.namespaces.pid != NamespaceMode::Container {
+        if shares_pids {
             // No namespace of its own that would end with it.
             container.group.kill_all();
         }
@@ -447,11 +462,11 @@ impl Server {
     }
 
     fn kill(&mut self, key: Key) {
-        let own_pids = self.record.config.namespaces.pid == NamespaceMode::Container;
+        let shares_pids = self.containers.get(&key).is_some_and(|container| self.shares_pids(container));
         let Some(container) = self.containers.get_mut(&key) else { return };
         container.kill_at = None;
         container.signal(libc::SIGKILL);
-        if !own_pids {
+        if shares_pids {
             container.group.kill_all();
         }
         if matches!(container.stage, Stage::Running) {

@@ -26,6 +26,7 @@ tests![
     the_terminal_of_a_container_is_logged_and_attached,
     slow_clients_lose_nothing_and_dead_ones_are_detached,
     ports_are_reached_inside_the_pod,
+    s1_28_a_debugger_sees_the_processes_of_its_target,
 ];
 
 const ALL: Streams = Streams { stdin: true, stdout: true, stderr: true };
@@ -341,5 +342,31 @@ fn ports_are_reached_inside_the_pod() {
             sandbox.0
         );
         assert_eq!(error, Error::FailedPrecondition { message: text });
+    });
+}
+
+fn s1_28_a_debugger_sees_the_processes_of_its_target() {
+    with_rig(|mut rig| async move {
+        let sandbox = rig.sandbox().await;
+        let target = rig.start(&sandbox, shell("trap 'exit 5' TERM; echo up; while :; do sleep 0.01; done")).await;
+        rig.until_logged(&target, "up").await;
+        let config = |script: &str, target: &ContainerId| {
+            let mut config = shell(script);
+            (config.name, config.pid_target) = ("debug".into(), Some(target.clone()));
+            config
+        };
+        // What it leaves behind ends with it, although the namespace goes on.
+        let script = "[ $$ != 1 ] && sleep 4902 & tr '\\0' ' ' < /proc/1/cmdline; id -u; exit 3";
+        let (status, log) = rig.run(&sandbox, config(script, &target)).await;
+        assert_eq!(status.exit_code, 3);
+        assert!(log.starts_with("/bin/sh -c trap 'exit 5' TERM") && log.ends_with("0\n"), "{log}");
+        let left = rig.exec(&target, &["sh", "-c", "grep -c sleep.490[2] /proc/[0-9]*/cmdline | grep -v :0"]).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&left.stdout), "", "it is not alone");
+        // It can signal the target, whose end ends it too.
+        let id = rig.start(&sandbox, config("kill 1; exec sleep 1000", &target)).await;
+        assert_eq!(rig.ended(&target).await.exit_code, 5);
+        assert_eq!(rig.ended(&id).await.exit_code, 137);
+        let error = rig.runtime.create_container(&sandbox, config("true", &target)).await.unwrap_err();
+        assert_eq!(error, Error::FailedPrecondition { message: format!("target container {target} is not running") });
     });
 }

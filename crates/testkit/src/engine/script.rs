@@ -15,13 +15,13 @@
 //! fails until D | fails from D | errs`.
 //!
 //! Actions: `exit NAME N`, `delete [grace N]`, `agent restarts`, `sandbox lost`, `records lost`, `records of NAME lost`, `image NAME IMAGE`,
-//! `deadline D`, and a behaviour line (`at 5s app: cannot start`). Without a time: `volumes fail until D`,
+//! `deadline D`, `debug NAME` (an ephemeral container comes), and a behaviour line (`at 5s app: cannot start`). Without a time: `volumes fail until D`,
 //! `sandbox fails until D`, `until D`, `verbose` (every step), `show WORD…` (only lines that have one of the words).
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use expect_test::Expect;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{EphemeralContainer, Pod};
 use pod_lifecycle::PodPlan;
 
 use super::{Behaviour, Hook, ImageBehaviour, OnTerm, ProbeRule, Transcript, World, WorldOptions};
@@ -70,6 +70,8 @@ pub enum Action {
     },
     /// `activeDeadlineSeconds` is set.
     Deadline(i64),
+    /// An ephemeral container of this name comes, unless there is one.
+    Debug(String),
     /// A container behaves otherwise from now on.
     Behaves {
         /// Which.
@@ -256,6 +258,8 @@ impl Action {
                     spec.active_deadline_seconds = Some(*seconds);
                 }
             }),
+            Self::Debug(name) if world.plan().find(name).is_none() => change_pod(world, |pod| debug(pod, name)),
+            Self::Debug(_) => {}
             Self::Behaves { name, items } => {
                 let behaviour = world.behaviour_mut(name);
                 apply_items(behaviour, items).unwrap_or_else(|error| panic!("{error}"));
@@ -269,6 +273,14 @@ fn change_pod(world: &mut World, change: impl FnOnce(&mut Pod)) {
     change(&mut pod);
     pod.metadata.generation = pod.metadata.generation.map(|generation| generation + 1);
     world.update(plan_of(pod));
+}
+
+fn debug(pod: &mut Pod, name: &str) {
+    let image = Some(name.to_owned());
+    let debugger = EphemeralContainer { name: name.to_owned(), image, ..EphemeralContainer::default() };
+    if let Some(spec) = &mut pod.spec {
+        spec.ephemeral_containers.get_or_insert_default().push(debugger);
+    }
 }
 
 fn set_image(pod: &mut Pod, name: &str, image: &str) {
@@ -319,6 +331,7 @@ fn action(words: &[&str]) -> Option<Action> {
         ["records", "lost"] => Action::RecordsLost,
         ["records", "of", name, "lost"] => Action::RecordsOf((*name).to_owned()),
         ["image", name, image] => Action::Image { name: (*name).to_owned(), image: (*image).to_owned() },
+        ["debug", name] => Action::Debug((*name).to_owned()),
         ["deadline", at] => Action::Deadline(i64::try_from(duration(at)?.as_secs()).ok()?),
         [name, items @ ..] => {
             let name = name.strip_suffix(':')?.to_owned();

@@ -140,7 +140,8 @@ fn status_parts(status: &PodStatus) -> Vec<(String, String)> {
     let mut parts = vec![("phase".to_owned(), phase_text(status))];
     let conditions: Vec<_> = status.conditions.iter().flatten().filter_map(condition_text).collect();
     parts.push(("conditions".to_owned(), format!("[{}]", conditions.join(" "))));
-    let statuses = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    let lists = [&status.init_container_statuses, &status.container_statuses, &status.ephemeral_container_statuses];
+    let statuses = lists.into_iter().flatten().flatten();
     parts.extend(statuses.map(|status| (format!("container {}", status.name), container_text(status))));
     parts
 }
