@@ -215,6 +215,7 @@ mod tests {
             volumes: &crate::volumes::locate(&paths, &pod),
             image_ids: &BTreeMap::from([("tools:1".to_owned(), "sha256:t".to_owned())]),
             spec_hash: "abc".to_owned(),
+            pid_target: None,
             memory_capacity: 1 << 30,
         };
         parts.config().map_err(|e| e.to_string())

@@ -72,13 +72,12 @@ async fn ask(socket: &Path, call: Call) -> Result<(Line, Handles)> {
     let mut stream = UnixStream::connect(socket).await.map_err(gone)?;
     stream.write_all(&request).await.map_err(gone)?;
     let mut line = Line { stream, received: Vec::new(), descriptors: Vec::new() };
-    match line.answer().await? {
-        Answer::Handles(kinds) if kinds.len() == line.descriptors.len() => {
-            let descriptors = std::mem::take(&mut line.descriptors);
-            Ok((line, kinds.into_iter().zip(descriptors).collect()))
-        }
-        _ => Err(unexpected()),
+    let Answer::Handles(kinds) = line.answer().await? else { return Err(unexpected()) };
+    let descriptors = std::mem::take(&mut line.descriptors);
+    if kinds.len() != descriptors.len() {
+        return Err(unexpected());
     }
+    Ok((line, kinds.into_iter().zip(descriptors).collect()))
 }
 
 fn session(mut line: Line, handles: Handles) -> io::Result<Session> {
@@ -111,10 +110,10 @@ fn session(mut line: Line, handles: Handles) -> io::Result<Session> {
             }
         };
         tokio::select! {
-            answer = line.answer() => match answer? {
-                Answer::Ended(code) => Ok(SessionEnd::Exited(code)),
-                _ => Err(unexpected()),
-            },
+            answer = line.answer() => {
+                let Answer::Ended(code) = answer? else { return Err(unexpected()) };
+                Ok(SessionEnd::Exited(code))
+            }
             () = detached => Ok(SessionEnd::Detached),
         }
     });

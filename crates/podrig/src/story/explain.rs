@@ -89,7 +89,9 @@ fn remedy(server: &ContainerStory) -> String {
             "{name} is a native sidecar without startupProbe, so it counts as started as soon as its process runs: give it \
              a startupProbe on that port."
         ),
-        Role::Init | Role::Ephemeral => format!("Make {name} a native sidecar with restartPolicy: Always and a startupProbe."),
+        Role::Init | Role::Ephemeral => {
+            format!("Make {name} a native sidecar with restartPolicy: Always and a startupProbe.")
+        }
     }
 }
 

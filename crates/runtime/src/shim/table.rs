@@ -149,8 +149,8 @@ impl Server {
         let (ours, theirs) = channel().map_err(|e| internal("channel", e))?;
         let (pids, new_pids) = self.pid_namespace(&spec)?;
         let namespaces = libc::CLONE_NEWNS | if new_pids { libc::CLONE_NEWPID } else { 0 };
-        let cloned = clone_into(pids, self.own_pids.as_fd(), namespaces, group.directory())
-            .map_err(|e| internal("clone", e))?;
+        let cloned =
+            clone_into(pids, self.own_pids.as_fd(), namespaces, group.directory()).map_err(|e| internal("clone", e))?;
         let (pid, pidfd) = match cloned {
             Cloned::Parent(pid, pidfd) => (pid, pidfd),
             Cloned::Child => {

@@ -360,7 +360,8 @@ fn s1_28_a_debugger_sees_the_processes_of_its_target() {
         let (status, log) = rig.run(&sandbox, config(script, &target)).await;
         assert_eq!(status.exit_code, 3);
         assert!(log.starts_with("/bin/sh -c trap 'exit 5' TERM") && log.ends_with("0\n"), "{log}");
-        let left = rig.exec(&target, &["sh", "-c", "grep -c sleep.490[2] /proc/[0-9]*/cmdline | grep -v :0"]).await.unwrap();
+        let left =
+            rig.exec(&target, &["sh", "-c", "grep -c sleep.490[2] /proc/[0-9]*/cmdline | grep -v :0"]).await.unwrap();
         assert_eq!(String::from_utf8_lossy(&left.stdout), "", "it is not alone");
         // It can signal the target, whose end ends it too.
         let id = rig.start(&sandbox, config("kill 1; exec sleep 1000", &target)).await;
