@@ -100,8 +100,11 @@ fn check_name(kind: &ResourceType, object: &Value) -> Result<(), ApiError> {
     if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(kind, name, &errors)) }
 }
 
-/// Refuses an object that is too large to be stored, as etcd does.
+/// Refuses an object that is too large to be stored, as etcd does, or too deep to be read again.
 pub(crate) fn check_size(object: &Value) -> Result<(), ApiError> {
+    if is_deeper_than(object, MOST_LEVELS) {
+        return Err(ApiError::bad_request(format!("the object is nested deeper than {MOST_LEVELS} levels")));
+    }
     let mut counter = Counter(0);
     // Counting cannot fail.
     let _ = serde_json::to_writer(&mut counter, object);
@@ -110,6 +113,18 @@ pub(crate) fn check_size(object: &Value) -> Result<(), ApiError> {
     }
     Ok(())
 }
+
+fn is_deeper_than(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(items) => levels == 0 || items.iter().any(|item| is_deeper_than(item, levels - 1)),
+        Value::Object(fields) => levels == 0 || fields.values().any(|field| is_deeper_than(field, levels - 1)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+/// Well below what can be read again (`serde_json` stops at 128): patches can nest deeper than any request, and an
+/// object that cannot be read would make the whole store unreadable.
+const MOST_LEVELS: usize = 120;
 
 /// Default of etcd's `--max-request-bytes`.
 const MOST_OBJECT_BYTES: usize = 1_572_864;

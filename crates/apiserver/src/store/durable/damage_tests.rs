@@ -1,5 +1,7 @@
 //! Files that are not what was written.
 
+use proptest::prelude::*;
+
 use super::super::Store;
 use super::OpenError;
 use super::format::{self, FORMAT, Kind};
@@ -187,4 +189,41 @@ fn a_frame_whose_records_make_no_sense_is_damage() {
     bytes.extend_from_slice(&frame);
     disk.set_content(LOG, bytes);
     assert!(refusal(&disk).contains("it holds a record that no version wrote"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_bytes_make_the_reader_panic(
+        records: Vec<u8>,
+        cut: prop::sample::Index,
+        noise in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+    ) {
+        let (disk, _) = written();
+        let mut frame = Vec::new();
+        format::begin_frame(&mut frame);
+        frame.extend_from_slice(&records);
+        format::finish_frame(&mut frame);
+        let mut bytes = disk.content(LOG);
+        bytes.truncate(cut.index(bytes.len()));
+        bytes.extend_from_slice(&frame);
+        for (place, byte) in noise {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        disk.set_content(LOG, bytes);
+        // Whether it is refused depends on the bytes.
+        let _ = open(&disk);
+    }
+
+    #[test]
+    fn no_records_make_the_reader_panic(records: Vec<u8>, operation in 0..5_u8, lengths: [u8; 3]) {
+        let mut bytes = vec![operation; 1];
+        bytes.extend_from_slice(&[0; 8]);
+        lengths.iter().for_each(|length| bytes.extend_from_slice(&[*length, 0, 0, 0]));
+        bytes.extend_from_slice(&records);
+        let mut rest = bytes.as_slice();
+        while format::take_record(&mut rest).is_some() {}
+    }
 }
