@@ -92,7 +92,9 @@ impl ApiServer {
     pub(crate) fn with_store(store: Store, options: Options) -> Self {
         let registry = Registry::new(store, options.clock, options.node_proxy);
         registry.resume();
-        Self { shared: Arc::new(Shared { registry, watches: Arc::new(Semaphore::new(options.watches)) }) }
+        let watches = Arc::new(Semaphore::new(options.watches));
+        let sessions = Arc::new(Semaphore::new(MOST_SESSIONS));
+        Self { shared: Arc::new(Shared { registry, watches, sessions }) }
     }
 
     /// Returns when a write did not reach the disk, or the server was closed. From then on every request fails, and
@@ -201,3 +203,5 @@ mod tests {
         server.store_failed().await;
     }
 }
+/// Execs, attaches and port-forwards at once: each holds half a megabyte at most while it is busy.
+const MOST_SESSIONS: usize = 1024;

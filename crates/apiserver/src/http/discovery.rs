@@ -95,10 +95,14 @@ fn parts(kind: &ResourceType) -> Vec<Part> {
     let own = |name, verbs| Part { name, other: None, kind: kind.kind, verbs };
     let mut all = Vec::new();
     if strategy::is_pod(kind) {
+        let connect = |name, kind| Part { name, other: None, kind, verbs: &["create", "get"] };
+        all.push(connect("attach", "PodAttachOptions"));
         all.push(Part { name: "binding", other: None, kind: "Binding", verbs: &["create"] });
         all.push(own("ephemeralcontainers", PART_VERBS));
         all.push(Part { name: "eviction", other: Some(("policy", "v1")), kind: "Eviction", verbs: &["create"] });
+        all.push(connect("exec", "PodExecOptions"));
         all.push(own("log", &["get"]));
+        all.push(connect("portforward", "PodPortForwardOptions"));
         all.push(own("resize", PART_VERBS));
     }
     if strategy::is_namespace(kind) {

@@ -10,3 +10,4 @@ pub(crate) mod path;
 pub(crate) mod query;
 pub(crate) mod resource;
 pub(crate) mod service;
+pub(crate) mod stream;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use http::header::ACCEPT;
 use http::{HeaderMap, Method, StatusCode};
+use hyper::upgrade::OnUpgrade;
 use serde_json::{Value, json};
 
 use super::answer::{self, Answer};
@@ -17,6 +18,7 @@ use super::input;
 use super::path::ResourcePath;
 use super::query::{ListOptions, Query};
 use super::service::Shared;
+use super::stream;
 use crate::registry::delete::{DeleteOptions, Deleted};
 use crate::registry::selection::Selection;
 use crate::registry::update::Part;
@@ -32,6 +34,8 @@ pub(crate) struct Call {
     pub(crate) path: ResourcePath,
     pub(crate) query: Query,
     pub(crate) body: Bytes,
+    /// Becomes the connection, if the answer is that its protocol changes.
+    pub(crate) upgrade: Option<OnUpgrade>,
 }
 
 impl Call {
@@ -172,6 +176,9 @@ fn deleted_answer(place: Place<'_>, deleted: &Deleted, view: View) -> Answer {
 async fn on_pod(shared: &Arc<Shared>, call: &Call, place: Place<'_>, subresource: &str) -> Result<Answer, ApiError> {
     match (subresource, &call.method) {
         ("log", &Method::GET) => logs(shared, call, place).await,
+        ("exec", _) => stream::exec(shared, call, place).await,
+        ("attach", _) => stream::attach(shared, call, place).await,
+        ("portforward", _) => stream::port_forward(shared, call, place),
         ("binding", &Method::POST) => {
             let body = input::object(&call.headers, &call.body)?.value;
             check_kind(&body, "v1", "Binding")?;

@@ -49,6 +49,8 @@ pub struct CertificateIdentity {
 pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) watches: Arc<Semaphore>,
+    /// Execs, attaches and port-forwards.
+    pub(crate) sessions: Arc<Semaphore>,
 }
 
 impl<B> tower::Service<Request<B>> for ApiService
@@ -115,8 +117,9 @@ where
     let body = body::read(body).await.map_err(|error| unread(&error))?;
     match path {
         Path::Resource(path) => {
-            let Parts { method, headers, .. } = parts;
-            resource::respond(shared, resource::Call { method, headers, path, query, body }).await
+            let Parts { method, headers, mut extensions, .. } = parts;
+            let upgrade = extensions.remove();
+            resource::respond(shared, resource::Call { method, headers, path, query, body, upgrade }).await
         }
         Path::Other(path) => match path.strip_prefix("/openapi/") {
             Some(path) => openapi::respond(&parts.method, path, &query, &parts.headers),

@@ -2,11 +2,11 @@
 
 use apimachinery::status::ApiError;
 use jiff::Timestamp;
-use serde_json::Value;
 
+use super::connect::{choose_container, reference};
 use super::{Place, Registry, meta};
 use crate::http::query::Query;
-use crate::node_proxy::{LogOptions, LogStream, PodReference};
+use crate::node_proxy::{LogOptions, LogStream};
 
 impl Registry {
     /// Opens the log of a pod's container; `None` if no node has the pod yet.
@@ -20,12 +20,7 @@ impl Registry {
         let Some(proxy) = self.node_proxy() else {
             return Err(ApiError::service_unavailable("no node agent serves logs"));
         };
-        let reference = PodReference {
-            namespace: place.namespace.to_owned(),
-            name: place.name.to_owned(),
-            uid: meta::uid(pod.value()).to_owned(),
-        };
-        proxy.logs(reference, options).await.map(Some)
+        proxy.logs(reference(place, pod.value()), options).await.map(Some)
     }
 }
 
@@ -60,37 +55,4 @@ fn log_options(query: &Query, now: Timestamp) -> Result<LogOptions, ApiError> {
 fn invalid(field: &str, value: &str, detail: &str) -> ApiError {
     let message = format!("PodLogOptions \"\" is invalid: {field}: Invalid value: {value}: {detail}");
     ApiError::plain(422, "Invalid", message)
-}
-
-/// `LogLocation` of the pod registry: the named container, else the only one.
-fn choose_container(pod_name: &str, pod: &Value, asked: Option<&str>) -> Result<String, ApiError> {
-    let main = container_names(pod, "containers");
-    let init = container_names(pod, "initContainers");
-    let debug = container_names(pod, "ephemeralContainers");
-    if let Some(asked) = asked {
-        return match main.iter().chain(&init).chain(&debug).find(|name| **name == asked) {
-            Some(name) => Ok((*name).to_owned()),
-            None => Err(ApiError::bad_request(format!("container {asked} is not valid for pod {pod_name}"))),
-        };
-    }
-    match (main.as_slice(), init.is_empty() && debug.is_empty()) {
-        ([only], true) => return Ok((*only).to_owned()),
-        ([], true) => {
-            return Err(ApiError::bad_request(format!("a container name must be specified for pod {pod_name}")));
-        }
-        _ => {}
-    }
-    let mut text =
-        format!("a container name must be specified for pod {pod_name}, choose one of: [{}]", main.join(" "));
-    if !init.is_empty() {
-        text.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
-    }
-    if !debug.is_empty() {
-        text.push_str(&format!(" or one of the ephemeral containers: [{}]", debug.join(" ")));
-    }
-    Err(ApiError::bad_request(text))
-}
-
-fn container_names<'a>(pod: &'a Value, list: &str) -> Vec<&'a str> {
-    pod["spec"][list].as_array().into_iter().flatten().filter_map(|one| one["name"].as_str()).collect()
 }

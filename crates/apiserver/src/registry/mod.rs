@@ -4,6 +4,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod binding;
+pub(crate) mod connect;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod event_ttl;

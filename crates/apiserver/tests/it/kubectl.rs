@@ -1,6 +1,7 @@
 //! `kubectl` as it is, against the server on a loopback port.
 
 use std::fs;
+use std::net::SocketAddr;
 
 use apiserver::ApiServer;
 use hyper_util::rt::TokioIo;
@@ -12,6 +13,8 @@ use tokio::task::JoinHandle;
 
 /// A server with a port, a home directory for `kubectl`, and an end.
 pub(crate) struct Kubectl {
+    /// Where the server listens.
+    pub(crate) address: SocketAddr,
     home: TempDir,
     listener: JoinHandle<()>,
 }
@@ -25,15 +28,15 @@ impl Drop for Kubectl {
 impl Kubectl {
     pub(crate) async fn new(server: &ApiServer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
-        let port = listener.local_addr().expect("address").port();
+        let address = listener.local_addr().expect("address");
         let home = tempfile::tempdir().expect("home");
         let config = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: a\nclusters: [{{name: a, cluster: {{server: \
-             'http://127.0.0.1:{port}'}}}}]\ncontexts: [{{name: a, context: {{cluster: a, user: a}}}}]\nusers: [{{name: \
+             'http://{address}'}}}}]\ncontexts: [{{name: a, context: {{cluster: a, user: a}}}}]\nusers: [{{name: \
              a, user: {{}}}}]\n"
         );
         fs::write(home.path().join("config"), config).expect("kubeconfig");
-        Self { home, listener: tokio::spawn(listen(listener, server.clone())) }
+        Self { address, home, listener: tokio::spawn(listen(listener, server.clone())) }
     }
 
     /// Writes a file and returns its path.
@@ -43,16 +46,20 @@ impl Kubectl {
         path.to_str().expect("path").to_owned()
     }
 
-    /// Runs a command line; returns whether it succeeded, and what it printed, errors last.
-    pub(crate) async fn run(&self, arguments: &[&str]) -> (bool, String) {
-        let output = Command::new("kubectl")
+    /// A command line that is to be run.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("kubectl");
+        command
             .args(arguments)
             .env("KUBECONFIG", self.home.path().join("config"))
             .env("HOME", self.home.path())
-            .kill_on_drop(true)
-            .output()
-            .await
-            .expect("kubectl starts");
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Runs a command line; returns whether it succeeded, and what it printed, errors last.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> (bool, String) {
+        let output = self.command(arguments).output().await.expect("kubectl starts");
         let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
         text.push_str(&String::from_utf8_lossy(&output.stderr));
         (output.status.success(), text)
@@ -77,7 +84,8 @@ async fn listen(listener: TcpListener, server: ApiServer) {
     while let Ok((stream, _)) = listener.accept().await {
         let service = TowerToHyperService::new(server.service());
         tokio::spawn(async move {
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            let _ = connection.with_upgrades().await;
         });
     }
 }

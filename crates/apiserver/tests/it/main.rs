@@ -15,6 +15,7 @@ mod namespaces;
 mod patches;
 mod scale;
 mod schemas;
+mod streams;
 mod stress;
 mod subresources;
 mod watches;
