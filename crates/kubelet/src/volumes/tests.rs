@@ -85,7 +85,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
-fn s11_04_config_maps_and_secrets_become_files() {
+fn s11_04_s11_06_config_maps_and_secrets_become_files() {
     let f = Fixture::new(json!([
         {"name": "all", "configMap": {"name": "cm"}},
         {"name": "some", "configMap": {"name": "cm", "defaultMode": 0o400,

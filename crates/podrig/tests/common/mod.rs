@@ -10,13 +10,18 @@ use std::{
 use runtime::image::{Content, ImageSpec, LayerFile, LayerSource, Store};
 
 /// Applets that the tests' containers call by name.
-const APPLETS: [&str; 16] = [
+const APPLETS: [&str; 24] = [
     "sh", "true", "false", "sleep", "echo", "cat", "date", "test", "touch", "tail", "ls", "id", "wget", "nc", "kill",
-    "env",
+    "env", "grep", "cut", "pwd", "mkdir", "mount", "timeout", "tar", "head",
 ];
 
 /// Makes an image of a static busybox with applets linked in `/bin`.
 pub(crate) fn add_busybox(images: &Path, name: &str) {
+    add_busybox_with(images, name, None);
+}
+
+/// The same, with a stop signal of its own.
+pub(crate) fn add_busybox_with(images: &Path, name: &str, stop_signal: Option<&str>) {
     let store = Store::open(images).unwrap();
     let file = |path: String, mode, content| LayerFile { path, mode, content };
     let mut files = vec![LayerFile::executable("bin/busybox", "/bin/busybox")];
@@ -28,6 +33,7 @@ pub(crate) fn add_busybox(images: &Path, name: &str) {
         cmd: vec!["sh".to_owned()],
         env: vec!["PATH=/bin".to_owned()],
         pinned: true,
+        stop_signal: stop_signal.map(str::to_owned),
         ..ImageSpec::default()
     };
     store.add(&spec).unwrap();

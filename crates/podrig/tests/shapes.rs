@@ -1,0 +1,295 @@
+//! Pods of many shapes, all run at once on one node; each test looks at how one of them went.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use common::{Sealed, add_busybox_with};
+use serde_json::{Value, json};
+
+/// What happened to all pods.
+struct Outcome {
+    /// Final object and timeline, by name of the pod.
+    pods: BTreeMap<String, Value>,
+    /// `pod/container  text` of every line of output.
+    lines: Vec<String>,
+}
+
+/// One run for all tests: nothing is shared by the pods but the node.
+static OUTCOME: LazyLock<Outcome> = LazyLock::new(|| {
+    let sealed = Sealed::new();
+    add_busybox_with(&sealed.data().join("images"), "usr1:1", Some("SIGUSR1"));
+    let manifests = [
+        include_str!("shapes/ends.yaml"),
+        include_str!("shapes/volumes.yaml"),
+        include_str!("shapes/environment.yaml"),
+        include_str!("shapes/security.yaml"),
+        include_str!("shapes/probes-and-hooks.yaml"),
+    ];
+    let output = sealed.run(&manifests.join("---\n"), &["--output", "json", "--timeout", "120s"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
+    assert_eq!(output.status.code(), Some(1), "some of the pods are made to fail: {said}");
+    let name = |pod: &Value| pod["object"]["metadata"]["name"].as_str().unwrap().to_owned();
+    let pods = report["pods"].as_array().unwrap().iter().map(|pod| (name(pod), pod.clone())).collect();
+    sealed.assert_clean();
+    Outcome { pods, lines: said.lines().map(str::to_owned).collect() }
+});
+
+fn pod(name: &str) -> &'static Value {
+    &OUTCOME.pods.get(name).unwrap_or_else(|| panic!("no pod {name}"))["object"]
+}
+
+/// `phase` of a pod, with its reason if it has one.
+fn phase(name: &str) -> String {
+    let status = &pod(name)["status"];
+    let reason = status["reason"].as_str().map(|reason| format!(" {reason}")).unwrap_or_default();
+    format!("{}{reason}", status["phase"].as_str().unwrap())
+}
+
+/// Whole status of one container.
+fn container(name: &str, container: &str) -> &'static Value {
+    let status = &pod(name)["status"];
+    let lists = [&status["initContainerStatuses"], &status["containerStatuses"]];
+    let mut all = lists.into_iter().flat_map(|list| list.as_array().into_iter().flatten());
+    all.find(|one| one["name"] == container).unwrap_or_else(|| panic!("no container {container} in {status}"))
+}
+
+/// How a container ended: `Completed 0`; with restarts ` after 1`.
+fn end(name: &str, of: &str) -> String {
+    let status = container(name, of);
+    let ended = &status["state"]["terminated"];
+    let restarts = status["restartCount"].as_i64().unwrap();
+    let after = if restarts == 0 { String::new() } else { format!(" after {restarts}") };
+    format!("{} {}{after}", ended["reason"].as_str().unwrap_or("alive"), ended["exitCode"])
+}
+
+/// What a container has written, line by line.
+fn lines(name: &str, of: &str) -> Vec<&'static str> {
+    let prefix = format!("{name}/{of}  ");
+    OUTCOME.lines.iter().filter_map(|line| line.strip_prefix(&prefix)).collect()
+}
+
+fn has(lines: &[&str], part: &str) -> bool {
+    lines.iter().any(|line| line.contains(part))
+}
+
+#[test]
+fn s4_40_s4_41_s4_65_a_sidecar_without_a_handler_is_killed_and_does_not_count() {
+    assert_eq!((end("stubborn-sidecar", "proxy"), phase("stubborn-sidecar")), ("Error 137".into(), "Succeeded".into()));
+}
+
+#[test]
+fn s4_17_the_stop_signal_of_the_image_is_sent() {
+    assert_eq!(end("stop-signal-of-the-image", "proxy"), "Error 7");
+    assert_eq!(lines("stop-signal-of-the-image", "proxy"), ["got USR1"]);
+}
+
+#[test]
+fn s4_40_s5_08_exit_codes_and_reasons() {
+    let ends = ["zero", "three", "killed", "missing"].map(|name| end("codes", name));
+    assert_eq!(ends, ["Completed 0", "Error 3", "Error 137", "StartError 128"]);
+    assert_eq!(phase("codes"), "Failed");
+}
+
+#[test]
+fn s3_03_s3_21_s3_24_each_kind_of_container_is_retried_at_once_the_first_time() {
+    let ends = ["init", "proxy", "app"].map(|name| end("retried", name));
+    assert_eq!(ends, ["Completed 0 after 1", "Completed 0 after 1", "Completed 0 after 1"]);
+    assert_eq!(container("retried", "app")["lastState"]["terminated"]["exitCode"], 1);
+    assert_eq!(phase("retried"), "Succeeded");
+}
+
+#[test]
+fn s3_04_s5_34_a_failed_init_container_fails_a_never_pod() {
+    assert_eq!(phase("init-fails"), "Failed");
+    assert_eq!(container("init-fails", "app")["state"]["waiting"]["reason"], "PodInitializing");
+}
+
+#[test]
+fn s4_54_a_pod_past_its_deadline_fails() {
+    assert_eq!(phase("deadline"), "Failed DeadlineExceeded");
+    assert_eq!(pod("deadline")["status"]["message"], "Pod was active on the node longer than the specified deadline");
+}
+
+#[test]
+fn s3_11_a_rule_restarts_a_container_of_a_never_pod() {
+    assert_eq!(
+        (end("rule-restarts", "app"), phase("rule-restarts")),
+        ("Completed 0 after 1".into(), "Succeeded".into())
+    );
+}
+
+#[test]
+fn s3_40_s3_42_all_containers_restart_in_the_same_sandbox() {
+    let ends = ["init", "proxy", "app"].map(|name| end("all-restart", name));
+    assert_eq!(ends, ["Completed 0 after 1", "Completed 0 after 1", "Completed 0 after 1"]);
+    assert_eq!(phase("all-restart"), "Succeeded");
+}
+
+#[test]
+fn s5_09_the_termination_message_comes_from_the_file_or_the_log() {
+    let message = |name| container("message", name)["state"]["terminated"]["message"].clone();
+    assert_eq!((message("file"), message("logs")), ("words\n".into(), "the last line\n".into()));
+}
+
+#[test]
+fn s8_13_a_main_that_takes_too_much_memory_is_killed_and_its_sidecar_stopped() {
+    assert_eq!(end("out-of-memory", "app"), "OOMKilled 137");
+    assert_eq!((end("out-of-memory", "proxy"), phase("out-of-memory")), ("Completed 0".into(), "Failed".into()));
+}
+
+#[test]
+fn s11_01_containers_of_a_pod_share_its_volumes() {
+    assert_eq!(lines("shared", "app"), ["from init"]);
+}
+
+#[test]
+fn s11_13_s11_14_s11_15_sub_paths_are_parts_of_the_volume() {
+    let said = lines("sub-paths", "app");
+    for part in ["a", "b", "red", "read-only"] {
+        assert!(said.iter().any(|line| *line == part || line.ends_with(part)), "{part} in {said:?}");
+    }
+}
+
+#[test]
+fn s11_02_s11_04_s11_11_projected_sources_lie_together_and_memory_is_memory() {
+    let said = lines("projected", "app");
+    assert!(has(&said, "7open sesameprojected"), "{said:?}");
+    assert!(said.iter().any(|line| line.starts_with("tmpfs /m ") && line.contains("size=1024k")), "{said:?}");
+}
+
+#[test]
+fn s11_25_groups_of_the_pod_own_its_volumes() {
+    let said = lines("groups", "app");
+    assert_eq!(said[0], "1000");
+    let mut groups: Vec<&str> = said[1].split(' ').collect();
+    groups.sort_unstable();
+    assert_eq!(groups, ["2000", "3000", "4000"]);
+    assert!(said[2].contains(" 1000 ") && said[2].contains(" 3000 "), "{said:?}");
+    assert_eq!(lines("groups", "other"), ["1001", "2000"]);
+}
+
+#[test]
+fn s11_16_an_image_is_a_read_only_volume() {
+    let said = lines("image-volume", "app");
+    assert!(has(&said, "/v/bin/busybox") && has(&said, "read-only"), "{said:?}");
+}
+
+#[test]
+fn s11_09_s11_17_s11_19_s11_22_s8_15_variables_and_arguments_are_expanded() {
+    assert_eq!(lines("variables", "init"), ["has an address"]);
+    let said = lines("variables", "app");
+    assert_eq!(said, ["first and mine $(NOT) $(W_ONE)", "sesame variables 250 64 unset", "/tmp", "variables $(ME)"]);
+}
+
+#[test]
+fn s5_05_a_missing_key_names_itself() {
+    let waiting = OUTCOME.pods["missing-key"]["timeline"].to_string();
+    assert_eq!(phase("missing-key"), "Failed DeadlineExceeded");
+    assert!(waiting.contains("couldn't find key THREE in ConfigMap default/words"), "{waiting}");
+}
+
+#[test]
+fn s11_23_names_and_resolver_are_as_the_pod_says() {
+    let said = lines("names", "app");
+    assert_eq!(said[0], "web");
+    for part in ["10.1.2.3\tother", "web.inner", "nameserver 10.9.8.7", "search example.org", "ndots:3"] {
+        assert!(has(&said, part), "{part} in {said:?}");
+    }
+}
+
+#[test]
+fn s2_32_processes_are_shared_when_the_pod_says_so() {
+    let said = lines("one-process-table", "app");
+    assert_eq!(said, ["1", "not the first"]);
+    assert_eq!(end("one-process-table", "proxy"), "Error 143", "only the first process of a table ignores SIGTERM");
+    let own = ["app", "other"].map(|name| lines("own-process-table", name));
+    assert_eq!(own, [["1"], ["1"]]);
+}
+
+#[test]
+fn s2_32_the_hosts_network_is_the_hosts() {
+    let status = &pod("host-network")["status"];
+    assert_eq!(status["podIP"], status["hostIP"]);
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    assert_eq!(lines("host-network", "app")[1], host.trim());
+}
+
+#[test]
+fn s11_24_a_terminal_is_there_when_asked_for_and_input_ends_otherwise() {
+    assert_eq!(lines("terminal", "with").len(), 1);
+    assert!(lines("terminal", "with")[0].starts_with("a terminal"));
+    assert_eq!(lines("terminal", "without"), ["no terminal", "end of input"]);
+}
+
+#[test]
+fn s11_24_a_confined_container_has_no_powers() {
+    let said = lines("confined", "app");
+    let value = |field: &str| said.iter().find_map(|line| line.strip_prefix(field)).unwrap().trim();
+    assert_eq!((value("CapEff:"), value("NoNewPrivs:"), value("Seccomp:")), ("0000000000000000", "1", "2"));
+    assert!(has(&said, "Read-only file system") && has(&said, "65534"), "{said:?}");
+    assert_eq!(lines("confined", "added"), ["CapEff:\t0000000000000400"]);
+}
+
+#[test]
+fn s11_24_a_privileged_container_has_devices_and_may_mount() {
+    assert_eq!(lines("privileged", "app"), ["devices", "mounted"]);
+}
+
+#[test]
+fn s5_05_s11_24_root_is_refused_where_it_may_not_run() {
+    assert_eq!(phase("root-refused"), "Failed DeadlineExceeded");
+    let told = OUTCOME.pods["root-refused"]["timeline"].to_string();
+    assert!(told.contains("container has runAsNonRoot and image will run as root"), "{told}");
+}
+
+#[test]
+fn s8_10_s8_11_oom_scores_follow_the_requests() {
+    assert_eq!(lines("best-effort", "app"), ["1000"]);
+    let score = |of| lines("scores", of)[0].parse::<i32>().unwrap();
+    let (app, proxy) = (score("app"), score("proxy"));
+    assert!((3..1000).contains(&app) && app <= proxy, "app {app}, proxy {proxy}");
+    assert!(has(&lines("scores", "app"), "3221225472"), "the limit: {:?}", lines("scores", "app"));
+}
+
+#[test]
+fn s6_18_s2_07_an_http_probe_by_port_name_gates_the_app() {
+    assert_eq!((lines("http-gate", "app"), phase("http-gate")), (vec!["hello"], "Succeeded".into()));
+}
+
+#[test]
+fn s6_19_s2_07_a_tcp_probe_gates_the_app() {
+    assert_eq!((lines("tcp-gate", "app"), phase("tcp-gate")), (vec!["hi"], "Succeeded".into()));
+}
+
+#[test]
+fn s6_17_s6_27_a_command_that_takes_too_long_is_a_failed_probe() {
+    assert_eq!(phase("slow-probe"), "Succeeded");
+    let moments = OUTCOME.pods["slow-probe"]["timeline"]["containers"][0]["moments"].as_array().unwrap();
+    let at = |kind: Value| moments.iter().find(|moment| moment["kind"] == kind).unwrap()["at"].as_i64().unwrap();
+    let waited = at(json!({"ProbePassed": "Startup"})) - at(json!("Started"));
+    assert!((1_000_000_000..15_000_000_000).contains(&waited), "the first run is ended after a second: {waited} ns");
+}
+
+#[test]
+fn s6_13_a_main_that_fails_liveness_is_stopped_and_started_again() {
+    assert_eq!((end("liveness", "app"), phase("liveness")), ("Completed 0 after 1".into(), "Succeeded".into()));
+    assert_eq!(container("liveness", "app")["lastState"]["terminated"]["exitCode"], 143);
+}
+
+#[test]
+fn s7_01_s7_06_s7_08_s7_13_hooks_run_and_reach_other_containers() {
+    assert_eq!((lines("hooks", "app"), phase("hooks")), (vec!["the hook ran"], "Succeeded".into()));
+    let said = lines("hooks", "first");
+    assert!(has(&said, "/bye"), "the earlier sidecar is alive when the later one's hook asks it: {said:?}");
+    let started = container("hooks", "third")["state"]["terminated"]["finishedAt"].clone();
+    assert!(started.is_string());
+}
+
+#[test]
+fn s1_24_a_host_port_leads_into_the_pod() {
+    assert_eq!(lines("host-port-client", "app"), ["through the host"]);
+}
