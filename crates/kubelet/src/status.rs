@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::{HostIP, Pod, PodCondition, PodStatus};
+use k8s_openapi::api::core::v1::{HostIP, Pod, PodCondition, PodIP, PodStatus};
 use kube::{
     Api,
     api::{Patch, PatchParams},
@@ -169,6 +169,10 @@ fn patch(stored: &Pod, status: &PodStatus, host_ips: &[String], exact: bool) -> 
         status.host_ip = host_ips.first().cloned();
         status.host_ips = Some(host_ips.iter().map(|ip| HostIP { ip: ip.clone() }).collect());
     }
+    if stored.spec.as_ref().is_some_and(|spec| spec.host_network == Some(true)) {
+        status.pod_ip = host_ips.first().cloned();
+        status.pod_ips = Some(host_ips.iter().map(|ip| PodIP { ip: ip.clone() }).collect());
+    }
     merge_conditions(stored, &mut status);
     let old = stored.status.as_ref();
     status.qos_class = status.qos_class.or_else(|| old.and_then(|s| s.qos_class.clone()));
@@ -255,5 +259,17 @@ mod tests {
         assert_eq!(status["qosClass"], "Burstable");
         assert_eq!(status["startTime"], "2026-01-01T00:00:00Z");
         assert_eq!(got["metadata"], json!({"uid": "u"}));
+    }
+
+    #[test]
+    fn s5_47_a_pod_on_the_hosts_network_has_the_hosts_addresses() {
+        let mut pod = stored(json!([]));
+        pod.spec.get_or_insert_default().host_network = Some(true);
+        let got = patch(&pod, &status(json!({"phase": "Pending"})), &["192.0.2.1".to_owned()], false);
+        assert_eq!(got["status"]["podIP"], "192.0.2.1");
+        assert_eq!(got["status"]["podIPs"], json!([{"ip": "192.0.2.1"}]));
+        assert_eq!(got["status"]["hostIP"], "192.0.2.1");
+        assert_eq!(got["status"]["qosClass"], "Burstable");
+        assert_eq!(got["status"]["startTime"], "2026-01-01T00:00:00Z");
     }
 }
