@@ -130,6 +130,9 @@ impl ApiServer {
 /// Each costs a few kilobytes.
 const MOST_WATCHES: usize = 16_384;
 
+/// Execs, attaches and port-forwards at once: each connection in them holds half a megabyte at most while it is busy.
+const MOST_SESSIONS: usize = 1024;
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -203,5 +206,3 @@ mod tests {
         server.store_failed().await;
     }
 }
-/// Execs, attaches and port-forwards at once: each holds half a megabyte at most while it is busy.
-const MOST_SESSIONS: usize = 1024;

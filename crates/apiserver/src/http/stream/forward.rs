@@ -291,8 +291,8 @@ fn request(stream: u32, kind: Kind, headers: &Headers) -> String {
 }
 
 /// Pieces of up to 32 KiB that wait for a connection to take them; when they are more, the client waits.
-const QUEUE: usize = 8;
-/// Connections of one client at once.
+const QUEUE: usize = 4;
+/// Connections of one client at once; with [`QUEUE`] the bound of what a client costs whose pod takes nothing.
 const MOST_CONNECTIONS: usize = 256;
 /// How long a client may take to read the rest.
 const FINISH: Duration = Duration::from_secs(15 * 60);

@@ -113,3 +113,46 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const STALLED: Duration = Duration::from_secs(4 * 60 * 60);
 /// How long the last frames may take when the client has said that it leaves.
 const FLUSH: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const BEAT: Bytes = Bytes::from_static(b"beat");
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_conversation_is_kept_alive_until_its_client_has_gone() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let wait = async |_read, _frames| std::future::pending().await;
+        let conversation = tokio::spawn(converse(near, BEAT, wait));
+        let mut beats = [0; 8];
+        far.read_exact(&mut beats).await.expect("beats");
+        assert_eq!(&beats, b"beatbeat");
+        drop(far);
+        conversation.await.expect("the conversation ends");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_left_in_the_end() {
+        let (near, _far) = tokio::io::duplex(64);
+        let start = Instant::now();
+        let endless = async |_read, frames: mpsc::Sender<Bytes>| while frames.send(BEAT).await.is_ok() {};
+        converse(near, BEAT, endless).await;
+        assert_eq!(start.elapsed(), STALLED);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_queued_when_the_work_ends_still_arrives() {
+        let (near, mut far) = tokio::io::duplex(4);
+        let work = async |_read, frames: mpsc::Sender<Bytes>| {
+            for _ in 0..QUEUE {
+                frames.send(BEAT).await.expect("queue");
+            }
+        };
+        let mut all = String::new();
+        let ((), read) = tokio::join!(converse(near, BEAT, work), far.read_to_string(&mut all));
+        assert_eq!((read.expect("text"), all), (4 * QUEUE, "beat".repeat(QUEUE)));
+    }
+}

@@ -109,7 +109,8 @@ impl NodeProxy for Node {
         async { Ok(session) }.boxed()
     }
 
-    /// Port 7 sends back what it gets, 13 says the time and closes, on others nothing listens.
+    /// Port 7 sends back what it gets, 9 takes it and never closes, 13 says the time and closes, on others nothing
+    /// listens.
     fn port_forward(
         &self,
         _: PodReference,
@@ -123,6 +124,10 @@ impl NodeProxy for Node {
                     let _ = tokio::io::copy(&mut read, &mut write).await;
                     let _ = write.write_all(b"[end]").await;
                     let _ = write.shutdown().await;
+                })),
+                9 => drop(tokio::spawn(async move {
+                    let _ = far.read_to_end(&mut Vec::new()).await;
+                    std::future::pending::<()>().await;
                 })),
                 13 => drop(tokio::spawn(async move { far.write_all(b"12:00\n").await })),
                 _ => return Err(ApiError::plain(500, "", "dial tcp4 127.0.0.1: connect: connection refused")),

@@ -206,8 +206,8 @@ async fn streams_are_paired_by_number_for_old_clients_and_wrong_ones_are_refused
 async fn a_connection_that_is_given_up_ends_with_its_error_stream() {
     let listening = Listening::new().await;
     let mut connection = Connection::open(&listening, "web/portforward", "portforward.k8s.io").await;
-    let error = connection.accepted(&[("streamtype", "error"), ("port", "7"), ("requestid", "a")]).await;
-    let data = connection.accepted(&[("streamtype", "data"), ("port", "7"), ("requestid", "a")]).await;
+    let error = connection.accepted(&[("streamtype", "error"), ("port", "9"), ("requestid", "a")]).await;
+    let data = connection.accepted(&[("streamtype", "data"), ("port", "9"), ("requestid", "a")]).await;
     connection.control(3, &[&data.to_be_bytes()[..], &5_u32.to_be_bytes()].concat()).await;
     assert_eq!(connection.until_end([error]).await, [""]);
 }
