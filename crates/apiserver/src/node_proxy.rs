@@ -91,16 +91,18 @@ impl<T: AsyncRead + AsyncWrite + Send> Connection for T {}
 pub enum SessionEnd {
     /// The command of an exec ended with this code.
     Exited(i32),
-    /// An attached container ended; its code is in the pod's status.
+    /// An attached container ended (its code is in the pod's status), or the client's input did, and with it the
+    /// attachment; the streams are to be dropped then, once what is on its way has been read.
     Detached,
 }
 
 /// A running exec or attach: the near ends of the process's streams.
 ///
-/// Dropping it lets go of the streams; the process of an exec is then ended as a runtime ends it (its input is
-/// closed), an attached container goes on.
+/// Dropping it lets go of the streams: the process of an exec reads the end of its input, or its terminal hangs up;
+/// an attached container goes on.
 pub struct Session {
-    /// Takes input, if it was asked for; shutting it down is the end of input.
+    /// Takes input; shutting it down is the end of input. `None`: it was not asked for, or the container that is
+    /// attached to has none, in which case what the client sends gets lost.
     pub stdin: Option<Input>,
     /// Gives standard output, if it was asked for; with a terminal, everything.
     pub stdout: Option<Output>,
@@ -109,6 +111,10 @@ pub struct Session {
     /// Changes the size of the terminal, if there is one.
     pub resize: Option<mpsc::Sender<TerminalSize>>,
     /// Comes when the command has ended. Output may still be on its way then.
+    ///
+    /// # Errors
+    /// When the command was not executed (no such program), or an attached client was given up because it took no
+    /// output; the message is that of a cluster's `Status`.
     pub end: BoxFuture<'static, Result<SessionEnd, ApiError>>,
 }
 
@@ -124,6 +130,10 @@ pub trait NodeProxy: Send + Sync {
     fn logs(&self, pod: PodReference, options: LogOptions) -> BoxFuture<'static, Result<LogStream, ApiError>>;
 
     /// Executes a command in a running container.
+    ///
+    /// # Errors
+    /// When there is no such running container or the options contradict each other: the code is that of the
+    /// kubelet's HTTP answer, the message its body.
     fn exec(
         &self,
         pod: PodReference,

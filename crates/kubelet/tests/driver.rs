@@ -181,6 +181,31 @@ async fn s2_05_s4_65_a_pod_with_a_sidecar_runs_to_its_end_and_is_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn s2_23_an_ephemeral_container_joins_a_running_pod_and_its_target() {
+    let mut rig = Rig::new(FakeRuntime::new([("main", stops(0)), ("debug", exits(20, 3))])).await;
+    rig.create(json!({"containers": [container("main")]})).await;
+    rig.until_phase("Running").await;
+    let mut debug = container("debug");
+    debug["targetContainerName"] = json!("main");
+    let patch = kube::api::Patch::Strategic(json!({"spec": {"ephemeralContainers": [debug]}}));
+    let pods = rig.pods();
+    pods.patch_subresource("ephemeralcontainers", "p", &Default::default(), &patch).await.expect("patched");
+    let exit_code = |pod: &Pod| {
+        let status = pod.status.as_ref()?.ephemeral_container_statuses.as_ref()?.first()?;
+        Some(status.state.as_ref()?.terminated.as_ref()?.exit_code)
+    };
+    rig.until("debugged", |pod| pod.and_then(exit_code) == Some(3)).await;
+    rig.restart().await;
+    rig.pods().delete("p", &DeleteParams::default()).await.expect("deleted");
+    rig.until("gone", |pod| pod.is_none()).await;
+    let calls = rig.runtime.calls();
+    let calls: Vec<_> = calls.iter().filter(|call| !call.starts_with("remove") && !call.contains("sandbox")).collect();
+    let order = ["create main 0", "start main", "create debug 0", "start debug", "exit debug 3", "stop main 30"];
+    assert_eq!(calls[..order.len()], order);
+    assert_eq!(rig.runtime.targets(), [None, Some("container0002".to_owned())]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn s12_06_events_name_their_container_in_order() {
     let rig = Rig::new(FakeRuntime::new([("main", exits(10, 0))])).await;
     rig.create(json!({"restartPolicy": "Never", "containers": [container("main")]})).await;

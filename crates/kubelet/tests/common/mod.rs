@@ -42,6 +42,7 @@ struct State {
     sandboxes: BTreeMap<SandboxId, (SandboxConfig, SandboxStatus)>,
     containers: BTreeMap<ContainerId, (ContainerConfig, ContainerStatus)>,
     calls: Vec<String>,
+    targets: Vec<Option<String>>,
     counter: u64,
 }
 
@@ -81,6 +82,11 @@ impl FakeRuntime {
         let state = self.lock();
         let all = state.containers.values().filter(|(config, _)| config.name == container);
         all.max_by_key(|(config, _)| config.attempt).map(|(config, _)| config.clone())
+    }
+
+    /// Returns, for each container created, the one whose processes it sees.
+    pub(crate) fn targets(&self) -> Vec<Option<String>> {
+        self.lock().targets.clone()
     }
 
     /// Returns the configuration of the newest sandbox.
@@ -227,6 +233,7 @@ impl RuntimeService for FakeRuntime {
         };
         let id = status.id.clone();
         state.calls.push(format!("create {} {}", config.name, config.attempt));
+        state.targets.push(config.pid_target.clone().map(|id| id.0));
         state.containers.insert(id.clone(), (config, status));
         Ok(id)
     }
