@@ -17,6 +17,7 @@ pub mod patch;
 pub mod pod;
 pub mod prepare;
 pub mod quantity;
+pub mod quota;
 pub mod resources;
 pub mod schema;
 pub mod scheme;

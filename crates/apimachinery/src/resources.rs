@@ -254,8 +254,8 @@ fn of_container(container: &Container, side: Side) -> Amounts {
     parse(resources.and_then(|r| if side == Side::Requests { r.requests.as_ref() } else { r.limits.as_ref() }))
 }
 
-/// Reads a list; what is no quantity was refused by validation and counts as nothing.
-fn parse(list: Option<&BTreeMap<String, ApiQuantity>>) -> Amounts {
+/// Reads a list of amounts; what is no quantity was refused by validation and counts as nothing.
+pub fn parse(list: Option<&BTreeMap<String, ApiQuantity>>) -> Amounts {
     list.into_iter().flatten().filter_map(|(name, q)| Some((name.clone(), Quantity::try_from(q).ok()?))).collect()
 }
 

@@ -1,7 +1,8 @@
 //! Calls to the API that several controllers make, and what their errors mean.
 
+use apimachinery::scheme::ResourceType;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
-use kube::core::NamespaceResourceScope;
+use kube::core::{ApiResource, DynamicObject, NamespaceResourceScope, PartialObjectMeta};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -86,6 +87,25 @@ where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
 {
     Api::namespaced(client.clone(), namespace)
+}
+
+/// The metadata of an object of any kind.
+pub(crate) type Metadata = PartialObjectMeta<DynamicObject>;
+
+/// An API of a kind that is known by name only. Without a namespace it is about all of them.
+pub(crate) fn api_of(client: &Client, kind: &ResourceType, namespace: &str) -> Api<DynamicObject> {
+    let resource = ApiResource {
+        group: kind.group.to_owned(),
+        version: kind.version.to_owned(),
+        api_version: kind.api_version.to_owned(),
+        kind: kind.kind.to_owned(),
+        plural: kind.plural.to_owned(),
+    };
+    if kind.namespaced && !namespace.is_empty() {
+        Api::namespaced_with(client.clone(), namespace, &resource)
+    } else {
+        Api::all_with(client.clone(), &resource)
+    }
 }
 
 /// Reads an object anew into the cache.

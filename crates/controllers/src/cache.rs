@@ -41,10 +41,7 @@ struct Inner<K> {
     buried: BTreeSet<String>,
 }
 
-impl<K> Cache<K>
-where
-    K: Resource<DynamicType = ()> + 'static,
-{
+impl<K: Resource + 'static> Cache<K> {
     /// An empty cache. `shrink` drops what nobody reads of an object before it is kept.
     pub(crate) fn new(shrink: fn(&mut K)) -> Self {
         let inner = Inner { objects: BTreeMap::new(), by_controller: BTreeMap::new(), buried: BTreeSet::new() };
@@ -78,6 +75,22 @@ where
 
     pub(crate) fn all(&self) -> Vec<Arc<K>> {
         self.read().objects.values().cloned().collect()
+    }
+
+    /// The objects of a namespace.
+    pub(crate) fn in_namespace(&self, namespace: &str) -> Vec<Arc<K>> {
+        self.select_in(namespace, |objects| objects.map(|(_, object)| Arc::clone(object)).collect())
+    }
+
+    /// How many objects the namespace has.
+    pub(crate) fn count_in(&self, namespace: &str) -> usize {
+        self.select_in(namespace, |objects| objects.count())
+    }
+
+    fn select_in<T>(&self, namespace: &str, take: impl FnOnce(&mut dyn Iterator<Item = (&Key, &Arc<K>)>) -> T) -> T {
+        let inner = self.read();
+        let first = Key::new(namespace, "");
+        take(&mut inner.objects.range(first..).take_while(|(key, _)| key.namespace == namespace))
     }
 
     /// The objects that the owner controls.
@@ -186,7 +199,7 @@ fn is_newer(known: &ObjectMeta, incoming: &ObjectMeta) -> bool {
     version != 0 && known_version >= version
 }
 
-impl<K: Resource<DynamicType = ()>> Inner<K> {
+impl<K: Resource> Inner<K> {
     fn put(&mut self, key: Key, object: Arc<K>) -> Option<Arc<K>> {
         let old = self.take(&key);
         self.by_controller.entry(controller_uid(object.meta())).or_default().insert(key.clone());

@@ -96,7 +96,8 @@ impl Recorder {
         self.record_about(object.object_ref(&()), note);
     }
 
-    fn record_about(&self, about: ObjectReference, note: Note) {
+    /// Records a note about an object that is known by name only.
+    pub(crate) fn record_about(&self, about: ObjectReference, note: Note) {
         let recorded = Recorded { about, component: self.component, note, at: self.clock.now() };
         if let Err(error) = self.sender.try_send(recorded) {
             tracing::debug!(%error, "event dropped");

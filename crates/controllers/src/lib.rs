@@ -1,4 +1,5 @@
-//! Controllers: CronJob, Job, ReplicaSet, Deployment, scheduler, garbage collection. A pure plan and a thin reconcile each.
+//! Controllers: CronJob, Job, ReplicaSet, Deployment, endpoints, quotas, scheduler, garbage
+//! collection. A pure plan and a thin reconcile each.
 //!
 //! Each controller is a pure `plan` function (its view of the API's objects and the time go in,
 //! what to write comes out) and a thin pass that reads the view from caches, writes what the plan
@@ -11,18 +12,22 @@ mod children;
 mod clock;
 pub mod cronjob;
 pub mod deployment;
+pub mod endpoints;
 mod events;
 pub mod garbage;
 pub mod job;
 mod manager;
 mod meta;
 mod pod;
+pub mod podgc;
 mod queue;
+pub mod quota;
 mod reflector;
 pub mod replicaset;
 pub mod scheduler;
 mod shrink;
 pub mod ttl;
+mod wiring;
 
 pub use children::Claims;
 pub use clock::{Clock, SharedClock, SystemClock};

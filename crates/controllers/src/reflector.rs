@@ -4,13 +4,15 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use apimachinery::scheme::ResourceType;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 use kube::api::{ListParams, ObjectList, WatchEvent, WatchParams};
-use kube::core::PartialObjectMeta;
+use kube::core::DynamicObject;
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
+use crate::api::Metadata;
 use crate::cache::Cache;
 
 /// Objects asked for in one list call, so that no answer grows without bound.
@@ -26,7 +28,10 @@ const LAST_RETRY: Duration = Duration::from_secs(10);
 /// Where objects come from.
 pub(crate) trait Source: Send + Sync + 'static {
     /// The objects.
-    type Object: Resource<DynamicType = ()> + Clone + Send + Sync + 'static;
+    type Object: Resource + Clone + Send + Sync + 'static;
+
+    /// Their kind.
+    fn kind(&self) -> String;
 
     /// Lists one page.
     fn list(&self, params: &ListParams) -> impl Future<Output = kube::Result<ObjectList<Self::Object>>> + Send;
@@ -45,6 +50,10 @@ where
 {
     type Object = K;
 
+    fn kind(&self) -> String {
+        K::kind(&()).into_owned()
+    }
+
     async fn list(&self, params: &ListParams) -> kube::Result<ObjectList<K>> {
         Self::list(self, params).await
     }
@@ -59,25 +68,29 @@ where
 }
 
 /// Only the metadata of objects: what they contain is none of our business.
-#[derive(Debug)]
-pub(crate) struct MetadataOf<K>(pub(crate) Api<K>);
+#[derive(Debug, Clone)]
+pub(crate) struct MetadataOf {
+    pub(crate) api: Api<DynamicObject>,
+    pub(crate) kind: &'static ResourceType,
+}
 
-impl<K> Source for MetadataOf<K>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-{
-    type Object = PartialObjectMeta<K>;
+impl Source for MetadataOf {
+    type Object = Metadata;
 
-    async fn list(&self, params: &ListParams) -> kube::Result<ObjectList<Self::Object>> {
-        self.0.list_metadata(params).await
+    fn kind(&self) -> String {
+        self.kind.kind.to_owned()
+    }
+
+    async fn list(&self, params: &ListParams) -> kube::Result<ObjectList<Metadata>> {
+        self.api.list_metadata(params).await
     }
 
     async fn watch(
         &self,
         params: &WatchParams,
         version: &str,
-    ) -> kube::Result<BoxStream<'static, kube::Result<WatchEvent<Self::Object>>>> {
-        Ok(self.0.watch_metadata(params, version).await?.boxed())
+    ) -> kube::Result<BoxStream<'static, kube::Result<WatchEvent<Metadata>>>> {
+        Ok(self.api.watch_metadata(params, version).await?.boxed())
     }
 }
 
@@ -91,7 +104,7 @@ pub(crate) async fn reflect<S: Source>(api: S, cache: Arc<Cache<S::Object>>) {
                 follow(&api, &cache, version).await;
             }
             Err(error) => {
-                tracing::warn!(kind = %S::Object::kind(&()), %error, "listing failed");
+                tracing::warn!(kind = %api.kind(), %error, "listing failed");
                 failures += 1;
             }
         }
@@ -126,7 +139,7 @@ async fn follow<S: Source>(api: &S, cache: &Cache<S::Object>, mut version: Strin
             Ok(false) => failures += 1,
             Err(kube::Error::Api(status)) if status.code == 410 => return,
             Err(error) => {
-                tracing::debug!(kind = %S::Object::kind(&()), %error, "watch broke");
+                tracing::debug!(kind = %api.kind(), %error, "watch broke");
                 failures += 1;
             }
         }

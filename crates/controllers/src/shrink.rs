@@ -1,34 +1,30 @@
 //! Drops what no controller reads from objects before they are kept.
 
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Container, Node, Pod};
-use kube::core::PartialObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+
+use crate::api::Metadata;
+
+/// Of an object of any kind only that is kept which ownership depends on.
+pub(crate) fn metadata(object: &mut Metadata) {
+    let metadata = &mut object.metadata;
+    *metadata = ObjectMeta {
+        name: metadata.name.take(),
+        namespace: metadata.namespace.take(),
+        uid: metadata.uid.take(),
+        resource_version: metadata.resource_version.take(),
+        owner_references: metadata.owner_references.take(),
+        finalizers: metadata.finalizers.take(),
+        deletion_timestamp: metadata.deletion_timestamp.take(),
+        ..ObjectMeta::default()
+    };
+    object.types = None;
+}
 
 /// Field management is for writers by apply; it is often half of an object.
-pub(crate) fn job(job: &mut Job) {
-    job.metadata.managed_fields = None;
-}
-
-/// See [`job`].
-pub(crate) fn cronjob(cronjob: &mut CronJob) {
-    cronjob.metadata.managed_fields = None;
-}
-
-/// See [`job`].
-pub(crate) fn deployment(deployment: &mut Deployment) {
-    deployment.metadata.managed_fields = None;
-}
-
-/// See [`job`].
-pub(crate) fn replica_set(replica_set: &mut ReplicaSet) {
-    replica_set.metadata.managed_fields = None;
-}
-
-/// See [`job`]. Annotations can be large and say nothing about ownership.
-pub(crate) fn metadata<K>(object: &mut PartialObjectMeta<K>) {
-    object.metadata.managed_fields = None;
-    object.metadata.annotations = None;
+pub(crate) fn managed<K: Resource>(object: &mut K) {
+    object.meta_mut().managed_fields = None;
 }
 
 /// Of a pod, its metadata and status are kept, and what decides where it can run.

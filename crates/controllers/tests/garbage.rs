@@ -9,9 +9,11 @@ use std::sync::Arc;
 use common::{HandClock, World, conditions, job};
 use controllers::Options;
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::ResourceExt as _;
-use kube::api::DeleteParams;
+use k8s_openapi::api::rbac::v1::Role;
+use kube::api::{DeleteParams, PostParams};
+use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
 async fn job_with_pod(world: &World) -> Pod {
@@ -129,4 +131,37 @@ async fn s9_43_a_finished_job_and_its_pods_go_when_their_time_is_over() {
     clock.set("2024-05-03T10:00:05Z");
     world.pods("no pods", <[Pod]>::is_empty).await;
     world.wait_all("no job", <[Job]>::is_empty).await;
+}
+
+#[tokio::test]
+async fn objects_of_every_kind_go_with_their_owners() {
+    let world = World::running().await;
+    let a: ConfigMap = world.create(owned_config_map("a", json!([]))).await;
+    let owners = json!([owner(&a, false)]);
+    let metadata = |name: &str| json!({"name": name, "ownerReferences": owners});
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata("r")});
+    world.create::<Role>(role).await;
+    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata("l"), "spec": {}});
+    world.create::<Lease>(lease).await;
+    world.api::<ConfigMap>().delete("a", &DeleteParams::background()).await.unwrap();
+    world.wait_all("no role", <[Role]>::is_empty).await;
+    world.wait_all("no lease", <[Lease]>::is_empty).await;
+}
+
+#[tokio::test]
+async fn an_owner_in_another_namespace_is_none_and_people_are_told() {
+    let world = World::running().await;
+    let elsewhere = Api::<ConfigMap>::namespaced(world.client.clone(), "kube-public");
+    let foreign: ConfigMap = common::from(owned_config_map("foreign", json!([])));
+    let foreign = elsewhere.create(&PostParams::default(), &foreign).await.unwrap();
+    let child: ConfigMap = world.create(owned_config_map("child", json!([owner(&foreign, false)]))).await;
+    wait_maps(&world, &[]).await;
+    let (reason, message) = world.events("ConfigMap", 1).await.remove(0);
+    let uid = foreign.metadata.uid.unwrap();
+    let expected = format!(
+        "ownerRef [v1/ConfigMap, namespace: default, name: foreign, uid: {uid}] does not exist in namespace \"default\""
+    );
+    assert_eq!((reason.as_str(), message), ("OwnerRefInvalidNamespace", expected));
+    assert!(child.metadata.uid.is_some());
+    assert!(elsewhere.get_opt("foreign").await.unwrap().is_some());
 }

@@ -89,6 +89,10 @@ impl Node {
                     // What never ends is no workload of a command that ends.
                     replica_sets: false,
                     deployments: false,
+                    endpoints: false,
+                    quotas: false,
+                    pod_gc: None,
+                    all_kinds: false,
                     ..controllers::Options::default()
                 };
                 async move {

@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use apimachinery::scheme::{self, ResourceType};
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
-use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
+use kube::core::DynamicObject;
 use kube::{Api, Client, Resource};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -20,10 +21,14 @@ use std::sync::Arc;
 pub use graph::{FOREGROUND, Graph, ORPHAN, Object, Waits};
 pub use plan::{Action, Existence, plan};
 
-use crate::api::{self, Doing as _, Result};
+use crate::api::{self, Doing as _, Metadata, Result};
 use crate::cache::Change;
+use crate::events::{Note, Recorder};
 use crate::meta::{self, Key};
 use crate::queue::{Next, Queue};
+
+/// The component that events name.
+pub(crate) const COMPONENT: &str = "garbage-collector-controller";
 
 /// Attempts to change an object that others change at the same time.
 const ATTEMPTS: usize = 5;
@@ -33,19 +38,17 @@ pub(crate) struct Collector {
     client: Client,
     graph: Mutex<Graph>,
     queue: Arc<Queue<String>>,
+    recorder: Recorder,
 }
 
-type Metadata = PartialObjectMeta<DynamicObject>;
-
 impl Collector {
-    pub(crate) fn new(client: Client, queue: Arc<Queue<String>>) -> Self {
-        Self { client, graph: Mutex::default(), queue }
+    pub(crate) fn new(client: Client, queue: Arc<Queue<String>>, recorder: Recorder) -> Self {
+        Self { client, graph: Mutex::default(), queue, recorder }
     }
 
     /// Takes in what happened to an object.
-    pub(crate) fn observe<K: Resource<DynamicType = ()>>(&self, change: &Change<'_, K>) {
+    pub(crate) fn observe<K: Resource>(&self, kind: &'static ResourceType, change: &Change<'_, K>) {
         let Some(object) = change.new.or(change.old) else { return };
-        let Some(kind) = scheme::by_kind(&K::api_version(&()), &K::kind(&())) else { return };
         let uid = meta::uid(object.meta());
         let look = match change.new {
             Some(new) => self.graph().put(uid, Object::read(kind, new.meta())),
@@ -73,6 +76,7 @@ impl Collector {
                 return Ok(Next::Idle);
             };
             for owner in owners {
+                self.tell_foreign_owner(&uid, &object, &owner);
                 let existence = self.ask(&object.key, &owner).await?;
                 asked.insert(owner.uid, existence);
             }
@@ -94,28 +98,41 @@ impl Collector {
     }
 
     fn api(&self, kind: &ResourceType, namespace: &str) -> Api<DynamicObject> {
-        let resource = ApiResource {
-            group: kind.group.to_owned(),
-            version: kind.version.to_owned(),
-            api_version: kind.api_version.to_owned(),
-            kind: kind.kind.to_owned(),
-            plural: kind.plural.to_owned(),
-        };
-        if kind.namespaced {
-            Api::namespaced_with(self.client.clone(), namespace, &resource)
-        } else {
-            Api::all_with(self.client.clone(), &resource)
-        }
+        api::api_of(&self.client, kind, namespace)
     }
 
     /// Asks the API server whether an owner exists.
     async fn ask(&self, dependent: &Key, owner: &OwnerReference) -> Result<Existence> {
-        let Some(kind) = scheme::by_kind(&owner.api_version, &owner.kind) else { return Ok(Existence::Unknown) };
+        let kind = scheme::by_kind(&owner.api_version, &owner.kind);
+        // What has no namespace cannot belong to what has one: nothing can be concluded.
+        let kind = kind.filter(|kind| !kind.namespaced || !dependent.namespace.is_empty());
+        let Some(kind) = kind else { return Ok(Existence::Unknown) };
         let key = Key::new(if kind.namespaced { dependent.namespace.as_str() } else { "" }, &owner.name);
         let found: Option<Metadata> =
             self.api(kind, &key.namespace).get_metadata_opt(&key.name).await.doing("reading owner", &key)?;
         let present = found.is_some_and(|found| meta::uid(&found.metadata) == owner.uid);
         Ok(if present { Existence::Present } else { Existence::Absent })
+    }
+
+    /// Tells people of an owner in another namespace, which counts as none.
+    fn tell_foreign_owner(&self, uid: &str, object: &Object, owner: &OwnerReference) {
+        let seen = self.object(&owner.uid).filter(|seen| !seen.key.namespace.is_empty());
+        if seen.is_none_or(|seen| seen.key.namespace == object.key.namespace) {
+            return;
+        }
+        let (OwnerReference { api_version, kind, name, uid: owner_uid, .. }, namespace) =
+            (owner, &object.key.namespace);
+        let reference = format!("[{api_version}/{kind}, namespace: {namespace}, name: {name}, uid: {owner_uid}]");
+        let message = format!("ownerRef {reference} does not exist in namespace {namespace:?}");
+        let about = ObjectReference {
+            api_version: Some(object.kind.api_version.to_owned()),
+            kind: Some(object.kind.kind.to_owned()),
+            namespace: Some(namespace.clone()),
+            name: Some(object.key.name.clone()),
+            uid: Some(uid.to_owned()),
+            ..ObjectReference::default()
+        };
+        self.recorder.record_about(about, Note::warning("OwnerRefInvalidNamespace", message));
     }
 
     async fn delete(&self, uid: &str, object: &Object, foreground: bool) -> Result<()> {
