@@ -8,6 +8,8 @@ mod defaults;
 pub(crate) mod job;
 mod meta;
 mod pod;
+mod policy;
+mod service;
 mod workload;
 
 use jiff::Timestamp;
@@ -15,7 +17,8 @@ use k8s_openapi::{
     ByteString,
     api::{
         batch::v1::{CronJob, CronJobStatus, Job, JobStatus},
-        core::v1::{Namespace, NamespaceStatus, Pod, Secret},
+        core::v1::{Namespace, NamespaceStatus, Pod, Secret, Service},
+        rbac::v1::{ClusterRoleBinding, RoleBinding},
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -126,10 +129,31 @@ pub fn create(ty: &ResourceType, object: &mut Value, ctx: &CreateContext<'_>) ->
             namespace.spec.get_or_insert_default().finalizers = Some(vec!["kubernetes".into()]);
             namespace.status = Some(NamespaceStatus { phase: Some("Active".into()), conditions: None });
         }),
-        ("", "Secret") => edit(object, secret),
-        ("", "PodTemplate") => edit(object, workload::pod_template),
         ("apps", "ReplicaSet") => edit(object, workload::new_replica_set),
         ("apps", "Deployment") => edit(object, workload::new_deployment),
+        ("", "Service") => edit(object, service::create),
+        ("", "ResourceQuota") => {
+            object["status"] = Value::Object(Map::new());
+            Ok(())
+        }
+        _ => complete(ty, object),
+    }
+}
+
+/// Fills in what is filled in alike on create and update.
+fn complete(ty: &ResourceType, object: &mut Value) -> Result<(), ApiError> {
+    match (ty.group, ty.kind) {
+        ("", "Secret") => edit(object, secret),
+        ("", "PodTemplate") => edit(object, workload::pod_template),
+        ("", "LimitRange") => edit(object, policy::limit_range),
+        ("scheduling.k8s.io", "PriorityClass") => edit(object, policy::priority_class),
+        ("discovery.k8s.io", "EndpointSlice") => edit(object, policy::endpoint_slice),
+        ("rbac.authorization.k8s.io", "RoleBinding") => {
+            edit(object, |binding: &mut RoleBinding| policy::binding(&mut binding.role_ref, binding.subjects.as_mut()))
+        }
+        ("rbac.authorization.k8s.io", "ClusterRoleBinding") => edit(object, |binding: &mut ClusterRoleBinding| {
+            policy::binding(&mut binding.role_ref, binding.subjects.as_mut());
+        }),
         _ => Ok(()),
     }
 }
@@ -182,18 +206,25 @@ pub fn update(
         ("batch", "Job") => edit(new, defaults::job)?,
         ("batch", "CronJob") => edit(new, defaults::cron_job)?,
         ("", "Namespace") => edit(new, meta::name_label)?,
-        ("", "Secret") => edit(new, secret)?,
-        ("", "PodTemplate") => edit(new, workload::pod_template)?,
         ("apps", "ReplicaSet") => edit(new, workload::replica_set)?,
         ("apps", "Deployment") => edit(new, workload::deployment)?,
-        _ => {}
+        ("", "Service") => edit(new, |service: &mut Service| service::update(old, service))?,
+        _ => complete(ty, new)?,
     }
-    let annotations_count = (ty.group, ty.kind) == ("apps", "Deployment") && subresource == Subresource::None;
-    let changed = old.get("spec") != new.get("spec") || (annotations_count && workload::annotations_changed(old, new));
-    if ty.has_generation && changed {
+    if ty.has_generation && is_new_generation(ty, old, new, subresource) {
         meta::bump_generation(old, new);
     }
     Ok(())
+}
+
+/// Tells whether what an object asks for has changed.
+fn is_new_generation(ty: &ResourceType, old: &Value, new: &Value, subresource: Subresource) -> bool {
+    let changed = |field: &str| old.get(field) != new.get(field);
+    match ty.kind {
+        "Deployment" if subresource == Subresource::None => changed("spec") || workload::annotations_changed(old, new),
+        "EndpointSlice" => changed("endpoints") || changed("ports"),
+        _ => changed("spec"),
+    }
 }
 
 /// Marks an object as being deleted: it stays until its finalizers are gone and its grace period is over.

@@ -42,6 +42,9 @@ fn name(errors: &mut FieldErrors, path: &Path, ty: &ResourceType, meta: &ObjectM
         ("", "Namespace") => names::dns_label(text),
         // Events are named after what they are about, whatever its name looks like.
         ("", "Event") => Vec::new(),
+        // Any segment of a path will do, which is asked of every name.
+        ("rbac.authorization.k8s.io", _) => Vec::new(),
+        ("", "Service") => names::dns_1035_label(text),
         _ => names::dns_subdomain(text),
     };
     if let Some(prefix) = meta.generate_name.as_deref().filter(|prefix| !prefix.is_empty()) {

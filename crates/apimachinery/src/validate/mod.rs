@@ -15,9 +15,13 @@ mod mounts;
 pub mod names;
 mod pod;
 mod pod_level;
+mod policy;
+mod rbac;
 mod resources;
 mod restart;
 mod security;
+mod service;
+mod small;
 mod status;
 mod update;
 pub(crate) mod volume;
@@ -26,11 +30,17 @@ mod workload;
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, Deployment, ReplicaSet},
     batch::v1::{CronJob, Job},
-    core::v1::{ConfigMap, Event, Pod, PodTemplate, Secret},
+    coordination::v1::Lease,
+    core::v1::{ConfigMap, Event, LimitRange, Pod, PodTemplate, ResourceQuota, Secret, Service},
+    discovery::v1::EndpointSlice,
+    rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding, RoleRef},
+    scheduling::v1::PriorityClass,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as ApiSelector;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
+
+pub use policy::SYSTEM_CLASSES;
 
 use crate::{
     decode,
@@ -60,6 +70,17 @@ pub fn create(ty: &ResourceType, object: &Value) -> FieldErrors {
         ("", "Event") => typed(e, object, |e, event: &Event| config::event(e, event)),
         ("batch", "Job") => typed(e, object, |e, job: &Job| job::create(e, job)),
         ("batch", "CronJob") => typed(e, object, |e, cron_job: &CronJob| cron_job::create(e, cron_job)),
+        ("", "Service") => typed(e, object, |e, service: &Service| service::service(e, service)),
+        ("", "LimitRange") => typed(e, object, |e, range: &LimitRange| policy::limit_range(e, range)),
+        ("", "ResourceQuota") => typed(e, object, |e, quota: &ResourceQuota| policy::resource_quota(e, quota)),
+        ("scheduling.k8s.io", "PriorityClass") => {
+            typed(e, object, |e, class: &PriorityClass| policy::priority_class(e, class));
+        }
+        ("coordination.k8s.io", "Lease") => typed(e, object, |e, lease: &Lease| small::lease(e, lease)),
+        ("discovery.k8s.io", "EndpointSlice") => {
+            typed(e, object, |e, slice: &EndpointSlice| small::endpoint_slice(e, slice));
+        }
+        ("rbac.authorization.k8s.io", _) => access(e, ty, object),
         ("", "PodTemplate") => typed(e, object, |e, template: &PodTemplate| workload::pod_template(e, template)),
         ("apps", "ReplicaSet") => typed(e, object, |e, set: &ReplicaSet| workload::replica_set(e, set)),
         ("apps", "Deployment") => typed(e, object, |e, object: &Deployment| workload::deployment(e, object)),
@@ -82,6 +103,25 @@ pub fn update(ty: &ResourceType, old: &Value, new: &Value) -> FieldErrors {
         ("", "Event") => typed(e, new, |e, event: &Event| config::event(e, event)),
         ("batch", "Job") => both(e, old, new, |e, old: &Job, new| job::update(e, old, new)),
         ("batch", "CronJob") => both(e, old, new, |e, old: &CronJob, new| cron_job::update(e, old, new)),
+        ("", "Service") => both(e, old, new, |e, old: &Service, new| service::service_update(e, old, new)),
+        ("", "LimitRange") => typed(e, new, |e, range: &LimitRange| policy::limit_range(e, range)),
+        ("", "ResourceQuota") => {
+            both(e, old, new, |e, old: &ResourceQuota, new| policy::resource_quota_update(e, old, new));
+        }
+        ("scheduling.k8s.io", "PriorityClass") => {
+            both(e, old, new, |e, old: &PriorityClass, new| policy::priority_class_update(e, old, new));
+        }
+        ("coordination.k8s.io", "Lease") => typed(e, new, |e, lease: &Lease| small::lease(e, lease)),
+        ("discovery.k8s.io", "EndpointSlice") => {
+            both(e, old, new, |e, old: &EndpointSlice, new| small::endpoint_slice_update(e, old, new));
+        }
+        ("rbac.authorization.k8s.io", kind) => {
+            access(e, ty, new);
+            if kind.ends_with("Binding") {
+                let role = |binding: &Value| decode::object::<RoleRef>(&binding["roleRef"]).unwrap_or_default();
+                rbac::same_role(e, &role(old), &role(new));
+            }
+        }
         ("", "PodTemplate") => typed(e, new, |e, template: &PodTemplate| workload::pod_template(e, template)),
         ("apps", "ReplicaSet") => {
             both(e, old, new, |e, old: &ReplicaSet, new| workload::replica_set_update(e, old, new));
@@ -122,6 +162,25 @@ pub fn resize_update(ty: &ResourceType, old: &Value, new: &Value) -> FieldErrors
     let mut errors = meta::update(ty, old, new);
     both(&mut errors, old, new, |e, old: &Pod, new| update::resize(e, old, new));
     errors
+}
+
+/// Checks roles and bindings.
+fn access(errors: &mut FieldErrors, ty: &ResourceType, object: &Value) {
+    const ROLES: &[&str] = &["Role", "ClusterRole"];
+    const CLUSTER_ROLES: &[&str] = &["ClusterRole"];
+    match ty.kind {
+        "Role" => typed(errors, object, |errors, role: &Role| rbac::rules(errors, role.rules.as_ref(), true)),
+        "ClusterRole" => typed(errors, object, |errors, role: &ClusterRole| {
+            rbac::rules(errors, role.rules.as_ref(), false);
+        }),
+        "RoleBinding" => typed(errors, object, |errors, binding: &RoleBinding| {
+            rbac::binding(errors, &binding.role_ref, binding.subjects.as_ref(), ROLES);
+        }),
+        "ClusterRoleBinding" => typed(errors, object, |errors, binding: &ClusterRoleBinding| {
+            rbac::binding(errors, &binding.role_ref, binding.subjects.as_ref(), CLUSTER_ROLES);
+        }),
+        _ => {}
+    }
 }
 
 /// Checks an object that is no valid JSON form of its kind as far as possible: the form itself is the error then.

@@ -26,6 +26,26 @@ pub fn dns_label(text: &str) -> Vec<String> {
     problems
 }
 
+/// Checks an RFC 1035 label, as services are named: as [`dns_label`], but with a letter at the beginning.
+///
+/// ```
+/// use apimachinery::validate::names::dns_1035_label;
+/// assert!(dns_1035_label("my-app-1").is_empty());
+/// assert_eq!(dns_1035_label("1-app").len(), 1);
+/// ```
+pub fn dns_1035_label(text: &str) -> Vec<String> {
+    let mut problems = too_long(text, LABEL_MAX);
+    if !is_dns_label(text) || text.starts_with(|first: char| first.is_ascii_digit()) {
+        problems.push(
+            "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic \
+             character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for \
+             validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"
+                .into(),
+        );
+    }
+    problems
+}
+
 /// Checks an RFC 1123 subdomain: labels joined by dots, at most 253.
 ///
 /// ```

@@ -43,6 +43,10 @@ impl Registry {
     ) -> Result<Arc<Object>, ApiError> {
         rules::prepare_create(kind, &mut object, namespace, self.now())?;
         admission::create(self, kind, &mut object)?;
+        let _guard = strategy::is_service(kind).then(|| self.one_at_a_time());
+        if strategy::is_service(kind) {
+            self.allocate_for_service(kind, &mut object)?;
+        }
         rules::validate_create(kind, &object)?;
         check_size(&object)?;
         self.insert(kind, object, dry_run)

@@ -16,12 +16,13 @@ pub(crate) mod namespace;
 mod resume;
 pub(crate) mod scale;
 pub(crate) mod selection;
+pub(crate) mod service_allocation;
 pub(crate) mod strategy;
 pub(crate) mod update;
 pub(crate) mod watch;
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use apimachinery::decode::FieldValidation;
 use apimachinery::scheme::ResourceType;
@@ -41,6 +42,8 @@ pub(crate) struct Registry {
     clock: Clock,
     node_proxy: RwLock<Option<Arc<dyn NodeProxy>>>,
     event_writes: event_ttl::EventWrites,
+    /// Held by writes that depend on what else is stored, from the look to the commit.
+    dependent_writes: Mutex<()>,
 }
 
 impl fmt::Debug for Registry {
@@ -117,7 +120,13 @@ pub(crate) const MOST_ROUNDS: usize = 256;
 
 impl Registry {
     pub(crate) fn new(store: Store, clock: Clock, node_proxy: Option<Arc<dyn NodeProxy>>) -> Self {
-        Self { store, clock, node_proxy: RwLock::new(node_proxy), event_writes: event_ttl::EventWrites::default() }
+        Self {
+            store,
+            clock,
+            node_proxy: RwLock::new(node_proxy),
+            event_writes: event_ttl::EventWrites::default(),
+            dependent_writes: Mutex::new(()),
+        }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -130,6 +139,11 @@ impl Registry {
 
     pub(crate) fn node_proxy(&self) -> Option<Arc<dyn NodeProxy>> {
         self.node_proxy.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lets one write at a time look at other objects and commit. It must not begin another one meanwhile.
+    pub(crate) fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
+        self.dependent_writes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The object at a place.

@@ -74,6 +74,10 @@ pub(crate) fn is_namespace(kind: &ResourceType) -> bool {
     kind.group.is_empty() && kind.plural == "namespaces"
 }
 
+pub(crate) fn is_service(kind: &ResourceType) -> bool {
+    kind.group.is_empty() && kind.plural == "services"
+}
+
 /// Whether the number of its replicas can be changed without the rest.
 pub(crate) fn has_scale(kind: &ResourceType) -> bool {
     kind.group == "apps" && matches!(kind.plural, "replicasets" | "deployments")

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use apimachinery::decode::{FieldValidation, Json};
 use apimachinery::prepare::Subresource;
 use apimachinery::status::ApiError;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::create::check_size;
@@ -86,10 +85,11 @@ impl Registry {
         dry_run: bool,
         wanted: impl Fn(&Value) -> Result<Wanted, ApiError>,
     ) -> Result<Written, ApiError> {
+        let _guard = strategy::is_service(place.kind).then(|| self.one_at_a_time());
         for _ in 0..MOST_ROUNDS {
             let old = self.get(place)?;
             let (wanted, warnings) = wanted(old.value())?;
-            let new = next_version(place, part, wanted, old.value(), self.now())?;
+            let new = self.next_version(place, part, wanted, old.value())?;
             let written = |object| Written { object, created: false, warnings };
             if new == *old.value() {
                 return Ok(written(old));
@@ -107,6 +107,23 @@ impl Registry {
         Err(place.modified())
     }
 
+    /// The version that follows `old` when a client wants `wanted`.
+    fn next_version(&self, place: Place<'_>, part: Part, wanted: Value, old: &Value) -> Result<Value, ApiError> {
+        let mut new = wanted;
+        check_version(place, &new, old)?;
+        match part {
+            Part::Of(part) => {
+                rules::prepare_update(place.kind, &mut new, old, part, self.now())?;
+                rules::validate_update(place.kind, &new, old, part)?;
+                if strategy::is_service(place.kind) {
+                    self.allocate_for_service(place.kind, &mut new)?;
+                }
+            }
+            Part::Finalize => new = with_namespace_finalizers(&new, old),
+        }
+        Ok(new)
+    }
+
     /// Writes a new version, or removes the object if the new version has nothing left to wait for.
     fn replace(&self, place: Place<'_>, old: &Object, new: Value) -> Result<Arc<Object>, CommitError> {
         let table = strategy::table(place.kind);
@@ -120,20 +137,6 @@ impl Registry {
         self.after_event_write(place.kind, &written);
         Ok(written)
     }
-}
-
-/// The version that follows `old` when a client wants `wanted`.
-fn next_version(place: Place<'_>, part: Part, wanted: Value, old: &Value, now: Timestamp) -> Result<Value, ApiError> {
-    let mut new = wanted;
-    check_version(place, &new, old)?;
-    match part {
-        Part::Of(part) => {
-            rules::prepare_update(place.kind, &mut new, old, part, now)?;
-            rules::validate_update(place.kind, &new, old, part)?;
-        }
-        Part::Finalize => new = with_namespace_finalizers(&new, old),
-    }
-    Ok(new)
 }
 
 /// Checks the versions that the client named, if any.

@@ -16,6 +16,7 @@ mod patches;
 mod scale;
 mod schemas;
 mod streams;
+mod services;
 mod stress;
 mod subresources;
 mod watches;

@@ -13,6 +13,7 @@ use crate::{
 
 mod batch;
 mod objects;
+mod others;
 mod pods;
 mod updates;
 mod workloads;
