@@ -146,3 +146,25 @@ impl Write for Counter {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn nested(levels: usize) -> Value {
+        (0..levels).fold(json!("core"), |inner, _| json!({ "a": [inner] }))
+    }
+
+    #[test]
+    fn what_may_be_stored_can_be_read_again_and_what_is_deeper_may_not() {
+        let deepest = nested(MOST_LEVELS / 2);
+        assert_eq!(check_size(&deepest), Ok(()));
+        assert_eq!(serde_json::from_str::<Value>(&deepest.to_string()).expect("readable"), deepest);
+        for levels in [MOST_LEVELS / 2 + 1, 100] {
+            let refused = check_size(&nested(levels)).expect_err("too deep");
+            assert_eq!((refused.code, refused.message.as_str()), (400, "the object is nested deeper than 120 levels"));
+        }
+    }
+}

@@ -1,9 +1,9 @@
 //! A server that keeps its objects in a directory.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use apiserver::{ApiServer, OpenError, Options};
-use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchParams};
 use kube::{Client, ResourceExt};
@@ -90,20 +90,14 @@ async fn what_a_refusal_reads_is_in_the_store_of_the_next_server() {
 }
 
 #[tokio::test]
-async fn no_patch_makes_an_object_that_the_next_server_cannot_read() {
-    let dir = tempfile::tempdir().expect("dir");
-    let server = open(dir.path());
-    let all: Api<ControllerRevision> = Api::default_namespaced(Client::new(server.service(), "default"));
-    let nested = |levels: usize| (0..levels).fold(json!("core"), |inner, _| json!({ "a": inner }));
-    let revision = json!({"metadata": {"name": "deep"}, "revision": 1, "data": nested(100)});
-    all.create(&PostParams::default(), &serde_json::from_value(revision).expect("revision")).await.expect("create");
-    let path = format!("/data{}", "/a".repeat(100));
-    let patch = json!([{"op": "add", "path": path, "value": nested(26)}]);
-    let patch: Patch<ControllerRevision> = Patch::Json(serde_json::from_value(patch).expect("patch"));
-    let refused = refusal(all.patch("deep", &PatchParams::default(), &patch).await);
-    assert!(refused.starts_with("400 BadRequest: the object is nested deeper than"), "{refused}");
-    server.close();
-    let server = open(dir.path());
-    let all: Api<ControllerRevision> = Api::default_namespaced(Client::new(server.service(), "default"));
-    assert_eq!(all.get("deep").await.expect("get").data.expect("data").0, nested(100));
+async fn what_is_stored_is_for_the_owner_alone() {
+    let parent = tempfile::tempdir().expect("dir");
+    let dir = parent.path().join("some/data");
+    open(&dir).close();
+    let mode = |path: &Path| path.metadata().expect("metadata").permissions().mode() & 0o777;
+    assert_eq!(mode(&dir), 0o700);
+    for file in dir.read_dir().expect("dir") {
+        let path = file.expect("entry").path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
 }

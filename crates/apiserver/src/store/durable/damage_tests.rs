@@ -24,6 +24,20 @@ fn written() -> (SimDisk, Vec<usize>) {
     (disk, starts)
 }
 
+/// A disk with one log of two frames, the first of this size and a little, and where each begins.
+fn written_with(size: usize) -> (SimDisk, Vec<usize>) {
+    let disk = SimDisk::default();
+    let store = open(&disk).expect("open");
+    let mut starts = Vec::new();
+    for (key, size) in [("a", size), ("b", 10)] {
+        starts.push(disk.content(LOG).len());
+        put(&store, key, size);
+        block_on(store.settled()).expect("on disk");
+    }
+    store.close();
+    (disk, starts)
+}
+
 fn flip(disk: &SimDisk, name: &str, at: usize) {
     let mut bytes = disk.content(name);
     bytes[at] ^= 4;
@@ -36,6 +50,18 @@ fn refusal(disk: &SimDisk) -> String {
 
 fn keys(disk: &SimDisk) -> String {
     content(&open(disk).expect("open")).into_keys().collect()
+}
+
+#[test]
+fn a_changed_bit_in_the_last_write_is_no_torn_write_wherever_it_begins() {
+    for size in 0..520 {
+        let (disk, starts) = written_with(size);
+        for at in [0, 3, 5, 9, 14] {
+            let disk = disk.after_kill();
+            flip(&disk, LOG, starts[1] + at);
+            assert!(refusal(&disk).contains(&format!("damaged at byte {}", starts[1])), "frame at {}", starts[1]);
+        }
+    }
 }
 
 #[test]

@@ -194,7 +194,8 @@ pub(super) fn frame(bytes: &[u8], start: usize) -> Result<Frame<'_>, NoFrame> {
     let Some(head) = bytes.get(start..start + FRAME_BYTES) else { return Err(NoFrame::Torn) };
     let has_gap = |end| if has_empty_sector(bytes, start, end) { NoFrame::Torn } else { NoFrame::Damaged };
     if head[..4] != FRAME_MARK || u32_at(head, 12) != Some(crc32fast::hash(&head[..12])) {
-        return Err(has_gap(start + FRAME_BYTES));
+        // To the end of the sector, since the part of the head that is in it may rightly be zeros.
+        return Err(has_gap((start + FRAME_BYTES).next_multiple_of(SECTOR_BYTES).min(bytes.len())));
     }
     let end = usize_at(head, 4).and_then(|length| (start + FRAME_BYTES).checked_add(length));
     let Some((end, records)) = end.and_then(|end| Some((end, bytes.get(start + FRAME_BYTES..end)?))) else {
@@ -218,7 +219,7 @@ pub(super) fn has_frame_after(bytes: &[u8], start: usize) -> bool {
 fn has_empty_sector(bytes: &[u8], start: usize, end: usize) -> bool {
     let mut from = start;
     while from < end {
-        let to = (from / SECTOR_BYTES + 1) * SECTOR_BYTES;
+        let to = (from + 1).next_multiple_of(SECTOR_BYTES);
         if bytes[from..to.min(end)].iter().all(|byte| *byte == 0) {
             return true;
         }
