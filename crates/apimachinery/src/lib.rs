@@ -12,6 +12,7 @@
 pub mod cron;
 pub mod decode;
 pub mod field;
+pub mod limits;
 pub mod openapi;
 pub mod patch;
 pub mod pod;

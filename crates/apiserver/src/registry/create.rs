@@ -43,11 +43,15 @@ impl Registry {
     ) -> Result<Arc<Object>, ApiError> {
         rules::prepare_create(kind, &mut object, namespace, self.now())?;
         admission::create(self, kind, &mut object)?;
-        let _guard = strategy::is_service(kind).then(|| self.one_at_a_time());
+        let has_quota = kind.namespaced && admission::quota::applies(self, &object);
+        let _guard = (has_quota || strategy::is_service(kind)).then(|| self.one_at_a_time());
         if strategy::is_service(kind) {
             self.allocate_for_service(kind, &mut object)?;
         }
         rules::validate_create(kind, &object)?;
+        if has_quota {
+            admission::quota::check(self, kind, &object)?;
+        }
         check_size(&object)?;
         self.insert(kind, object, dry_run)
     }

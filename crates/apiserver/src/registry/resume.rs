@@ -1,13 +1,35 @@
 //! What is done once, before the first request: what a new cluster has, and what the end of a server cut short.
 
-use super::Registry;
+use apimachinery::decode::Json;
+use apimachinery::scheme;
+use apimachinery::validate::SYSTEM_CLASSES;
+use serde_json::json;
+
+use super::{Registry, WriteOptions};
 
 impl Registry {
     /// Completes the dataset, whatever moment it is of.
     pub(crate) fn resume(&self) {
         self.resume_events();
         self.create_built_in_namespaces();
+        self.create_built_in_priority_classes();
         self.resume_namespaces();
+    }
+
+    /// Makes the priority classes that every cluster has.
+    fn create_built_in_priority_classes(&self) {
+        let Some(kind) = scheme::by_plural("scheduling.k8s.io", "v1", "priorityclasses") else { return };
+        for (name, value) in SYSTEM_CLASSES {
+            let class = json!({
+                "apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": name}, "value": value,
+                "description": "For pods without which the machine does not work.",
+            });
+            match self.create(kind, "", Json { value: class, duplicates: Vec::new() }, WriteOptions::default()) {
+                Ok(_) => {}
+                Err(error) if error.code == 409 => {}
+                Err(error) => tracing::error!(class = name, %error, "cannot create a built-in priority class"),
+            }
+        }
     }
 }
 

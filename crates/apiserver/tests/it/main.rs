@@ -3,6 +3,7 @@
 mod support;
 mod tables;
 
+mod admission;
 mod basics;
 mod deletion;
 mod discovery;

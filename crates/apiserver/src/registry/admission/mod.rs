@@ -1,6 +1,10 @@
 //! Admission: what built-in plug-ins of the API server add and refuse on creation, besides the defaults
 //! that [`apimachinery::prepare`] knows.
 
+mod limit_ranger;
+mod priority;
+pub(crate) mod quota;
+
 use apimachinery::scheme::ResourceType;
 use apimachinery::status::{ApiError, Cause};
 use serde_json::{Value, json};
@@ -13,7 +17,12 @@ pub(crate) fn create(registry: &Registry, kind: &'static ResourceType, object: &
         check_namespace(registry, kind, object)?;
     }
     if strategy::is_pod(kind) {
+        limit_ranger::create(registry, kind, object)?;
+        priority::create_pod(registry, kind, object)?;
         add_tolerations(object);
+    }
+    if kind.kind == "PriorityClass" {
+        priority::check_class(registry, kind, object)?;
     }
     Ok(())
 }
