@@ -1,11 +1,15 @@
 //! The command line: arguments are the help text, commands are one file each.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 use tracing_subscriber::EnvFilter;
 
-use crate::{commands, error::Exit, output::Screen};
+use crate::{
+    commands::{self, serve::LogFormat},
+    error::Exit,
+    output::Screen,
+};
 
 /// Runs unmodified Kubernetes manifests on this machine, with the exact lifecycle Kubernetes gives them.
 ///
@@ -30,6 +34,7 @@ struct Args {
 enum Command {
     Run(commands::run::Args),
     Demo(commands::demo::Args),
+    Serve(commands::serve::Args),
     Image(commands::image::Args),
 }
 
@@ -39,11 +44,12 @@ pub(crate) fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => return usage(&error),
     };
-    init_logging();
+    init_logging(args.command.logs());
     let dirs = crate::Dirs { data: args.data_dir, run: args.run_dir };
     let result = match args.command {
         Command::Run(args) => commands::run::main(&args, &dirs),
         Command::Demo(args) => commands::demo::main(&args, &dirs),
+        Command::Serve(args) => commands::serve::main(&args, &dirs),
         Command::Image(args) => commands::image::main(args, &dirs),
     };
     match result {
@@ -64,8 +70,22 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// Logs go to stderr and are off unless `PODRIG_LOG` asks for them (`PODRIG_LOG=kubelet=debug`).
-fn init_logging() {
-    let filter = EnvFilter::try_from_env("PODRIG_LOG").unwrap_or_else(|_| EnvFilter::new("off"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+impl Command {
+    /// Returns which logs are written unless `PODRIG_LOG` asks for others (`PODRIG_LOG=kubelet=debug`), and how.
+    fn logs(&self) -> (&'static str, LogFormat) {
+        match self {
+            Self::Run(_) | Self::Demo(_) | Self::Image(_) => ("off", LogFormat::Text),
+            Self::Serve(args) => ("info", args.log_format),
+        }
+    }
+}
+
+/// Logs go to stderr.
+fn init_logging((default, format): (&str, LogFormat)) {
+    let filter = EnvFilter::try_from_env("PODRIG_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => logs.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => logs.json().init(),
+    }
 }

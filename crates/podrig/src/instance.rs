@@ -5,6 +5,9 @@
 //! So whoever gets that lock knows that the instance is dead and removes everything it left. The lock files lie in
 //! one place for the whole machine, since pods share the machine's network and cgroups whatever directories their
 //! instances use; each says where its instance keeps its state.
+//!
+//! A *server's* instance is different: it belongs to its data directory, which keeps its id, and stays when the server
+//! ends or dies, since its pods go on. It is dead only when its data directory is gone.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -17,8 +20,13 @@ use anyhow::{Context as _, Result};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
+use crate::files;
+
 /// Lock files of all instances on the machine. They are of no use after a reboot, so they lie in memory.
 const LOCKS: &str = "/run/podrig/locks";
+
+/// Lock files of servers, named by the ids of their instances.
+const SERVERS: &str = "/run/podrig/servers";
 
 /// Held while instances appear and disappear.
 const ALL: &str = "/run/podrig/instances.lock";
@@ -51,6 +59,19 @@ impl Dirs {
     fn run_of(&self, id: &str) -> PathBuf {
         self.run.join("instances").join(id)
     }
+
+    fn server_data(&self) -> PathBuf {
+        self.data.join("server")
+    }
+
+    fn server_run(&self, id: &str) -> PathBuf {
+        self.run.join("servers").join(id)
+    }
+
+    /// Keeps the id of the server's instance.
+    fn server_id(&self) -> PathBuf {
+        self.server_data().join("id")
+    }
 }
 
 /// A live instance. Dropping it without [`Instance::remove`] leaves its state to the next start.
@@ -66,20 +87,24 @@ pub struct Instance {
     lock: File,
 }
 
+/// What a server's lock file says.
+#[derive(Debug, Serialize, Deserialize)]
+struct ServerLock {
+    dirs: Dirs,
+    pid: u32,
+}
+
 impl Instance {
     /// Sweeps dead instances, then makes a new one.
     ///
     /// # Errors
     /// When the directories cannot be made, or a dead instance's remains cannot be removed.
     pub fn create(dirs: &Dirs) -> Result<Self> {
-        for dir in [&dirs.data, &dirs.run, Path::new(LOCKS)] {
-            make_dir(dir)?;
-        }
-        let dirs = dirs.absolute()?;
+        let dirs = prepare(dirs)?;
         // Held while instances appear and disappear, so that nobody sees a half-made one.
         let _all = lock_all()?;
         sweep(&dirs)?;
-        let id = uuid::Uuid::new_v4().simple().to_string()[..12].to_owned();
+        let id = new_id();
         let mut lock = open_lock(&lock_path(&id))?;
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .with_context(|| format!("locking instance {id}"))?;
@@ -89,6 +114,52 @@ impl Instance {
         make_dir(&data)?;
         make_dir(&run)?;
         Ok(Self { id, data, run, dirs, lock })
+    }
+
+    /// Sweeps dead instances, then opens the one of the server of these directories, or makes it.
+    ///
+    /// # Errors
+    /// When another server has it, the directories cannot be made, or a dead instance's remains cannot be removed.
+    pub fn open_server(dirs: &Dirs) -> Result<Self> {
+        let dirs = prepare(dirs)?;
+        let _all = lock_all()?;
+        let data = dirs.server_data();
+        make_dir(&data)?;
+        let id = match files::read(&dirs.server_id())? {
+            Some(text) => check_id(text.trim()).with_context(|| format!("reading {}", dirs.server_id().display()))?,
+            None => {
+                let id = new_id();
+                files::replace(&dirs.server_id(), id.as_bytes())?;
+                id
+            }
+        };
+        let mut lock = open_lock(&server_lock_path(&id))?;
+        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Err(taken(&dirs, &mut lock));
+        }
+        let text = serde_json::to_vec(&ServerLock { dirs: dirs.clone(), pid: std::process::id() });
+        lock.set_len(0)
+            .and_then(|()| lock.write_all(&text?))
+            .with_context(|| format!("writing the lock of instance {id}"))?;
+        sweep(&dirs)?;
+        let run = dirs.server_run(&id);
+        make_dir(&run)?;
+        Ok(Self { id, data, run, dirs, lock })
+    }
+
+    /// Makes a directory in the persistent part.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(crate) fn subdirectory(&self, name: &str) -> Result<PathBuf> {
+        let dir = self.data.join(name);
+        make_dir(&dir)?;
+        Ok(dir)
+    }
+
+    /// Returns what the runtime of the instance works with.
+    pub(crate) fn runtime_options(&self, shim: PathBuf) -> runtime::Options {
+        runtime_options(&self.id, &self.data, &self.run, shim)
     }
 
     /// Returns where the logs of its pods are.
@@ -119,10 +190,41 @@ impl Instance {
     }
 }
 
-/// Returns what the runtime of an instance works with.
-pub(crate) fn runtime_options(dirs: &Dirs, id: &str, shim: PathBuf) -> runtime::Options {
-    let defaults = runtime::Options::new(id, dirs.data_of(id), dirs.run_of(id));
-    runtime::Options { shim_exe: shim, ..defaults }
+fn runtime_options(id: &str, data: &Path, run: &Path, shim: PathBuf) -> runtime::Options {
+    runtime::Options { shim_exe: shim, ..runtime::Options::new(id, data, run) }
+}
+
+fn prepare(dirs: &Dirs) -> Result<Dirs> {
+    for dir in [&dirs.data, &dirs.run, Path::new(LOCKS), Path::new(SERVERS)] {
+        make_dir(dir)?;
+    }
+    dirs.absolute()
+}
+
+fn new_id() -> String {
+    uuid::Uuid::new_v4().simple().to_string()[..12].to_owned()
+}
+
+/// An id becomes part of paths.
+fn check_id(id: &str) -> Result<String> {
+    let good = id.len() == 12 && id.chars().all(|c| c.is_ascii_hexdigit());
+    good.then(|| id.to_owned()).with_context(|| format!("{id:?} is not the id of an instance"))
+}
+
+/// Says who has the server's lock.
+fn taken(dirs: &Dirs, lock: &mut File) -> anyhow::Error {
+    let mut text = String::new();
+    let owner = lock.read_to_string(&mut text).ok().and_then(|_| serde_json::from_str::<ServerLock>(&text).ok());
+    match owner {
+        Some(owner) if owner.dirs.data != dirs.data => anyhow::anyhow!(
+            "{} is a copy of {}, whose server runs (process {})",
+            dirs.data.display(),
+            owner.dirs.data.display(),
+            owner.pid
+        ),
+        Some(owner) => anyhow::anyhow!("another server (process {}) uses {}", owner.pid, dirs.data.display()),
+        None => anyhow::anyhow!("another server uses {}", dirs.data.display()),
+    }
 }
 
 /// Removes what dead instances left: all on this machine, and what a reboot left in these directories.
@@ -138,10 +240,47 @@ fn sweep(dirs: &Dirs) -> Result<()> {
         let theirs = serde_json::from_str(&text).unwrap_or_else(|_| dirs.clone());
         remove(&theirs, id).with_context(|| format!("removing what instance {id} left"))?;
     }
+    for id in names(Path::new(SERVERS))?.iter().filter_map(|name| name.strip_suffix(".lock")) {
+        sweep_server(id).with_context(|| format!("removing what the server {id} left"))?;
+    }
     for id in names(&dirs.data.join("instances"))?.iter().filter(|id| !lock_path(id).exists()) {
         remove(dirs, id).with_context(|| format!("removing what instance {id} left"))?;
     }
     Ok(())
+}
+
+/// Removes what a server left whose data directory is gone. Any other comes back, or its pods are still wanted.
+fn sweep_server(id: &str) -> Result<()> {
+    let path = server_lock_path(id);
+    let mut lock = open_lock(&path)?;
+    if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Ok(());
+    }
+    let mut text = String::new();
+    lock.read_to_string(&mut text).with_context(|| format!("reading {}", path.display()))?;
+    // One that died before it had written its directories has no pods.
+    if let Ok(ServerLock { dirs, .. }) = serde_json::from_str(&text) {
+        if files::read(&dirs.server_id())?.is_some_and(|owner| owner == id) {
+            return Ok(());
+        }
+        let options = runtime_options(id, &dirs.server_data(), &dirs.server_run(id), PathBuf::new());
+        runtime::sweep(&options, &NoImages).context("ending its pods")?;
+        remove_tree(&dirs.server_run(id))?;
+    }
+    fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))
+}
+
+/// The image store of a data directory that is gone.
+struct NoImages;
+
+impl runtime::Images for NoImages {
+    fn lease(&self, image_id: &str, _: &str) -> cri::Result<runtime::ImageRoot> {
+        Err(cri::Error::NotFound { kind: cri::ObjectKind::Image, id: image_id.to_owned() })
+    }
+
+    fn release(&self, _: &str) -> cri::Result<()> {
+        Ok(())
+    }
 }
 
 /// Lists a directory; a missing one is empty.
@@ -158,7 +297,7 @@ fn remove(dirs: &Dirs, id: &str) -> Result<()> {
     let (data, run) = (dirs.data_of(id), dirs.run_of(id));
     let images = runtime::image::Store::open(&dirs.images()).context("opening the image store")?;
     // No shim is started any more, so it does not matter which executable it would be.
-    let options = runtime_options(dirs, id, PathBuf::new());
+    let options = runtime_options(id, &data, &run, PathBuf::new());
     runtime::sweep(&options, &images).with_context(|| format!("ending the pods of instance {id}"))?;
     for dir in [&data, &run] {
         remove_tree(dir)?;
@@ -181,6 +320,10 @@ fn remove_empty(dirs: &Dirs) {
 
 fn lock_path(id: &str) -> PathBuf {
     Path::new(LOCKS).join(id).with_extension("lock")
+}
+
+fn server_lock_path(id: &str) -> PathBuf {
+    Path::new(SERVERS).join(id).with_extension("lock")
 }
 
 fn lock_all() -> Result<File> {

@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod demo;
 mod error;
+mod files;
 mod instance;
 mod manifest;
 mod node;
@@ -12,6 +13,7 @@ mod node_proxy;
 mod output;
 mod ports;
 mod run;
+mod serve;
 mod story;
 
 use std::{env, process::ExitCode};

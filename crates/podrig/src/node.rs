@@ -13,7 +13,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{Dirs, Instance, instance::runtime_options, node_proxy::LocalNode, ports};
+use crate::{Dirs, Instance, node_proxy::LocalNode, ports};
 
 /// Name of the only node.
 const NODE_NAME: &str = "podrig";
@@ -38,6 +38,7 @@ impl Default for NodeOptions {
 
 /// A running node. Everything happens through [`Node::client`].
 pub struct Node {
+    server: ApiServer,
     client: Client,
     runtime: Arc<Runtime>,
     timeline: broadcast::Sender<TimelineRecord>,
@@ -101,7 +102,12 @@ impl Node {
                 }
             }),
         ];
-        Ok(Self { client, runtime, timeline, shutdown, tasks })
+        Ok(Self { server, client, runtime, timeline, shutdown, tasks })
+    }
+
+    /// Returns the API server, for a listener.
+    pub(crate) fn server(&self) -> ApiServer {
+        self.server.clone()
     }
 
     /// Returns the way in.
@@ -144,8 +150,9 @@ impl PortViewer {
 
 async fn open_runtime(dirs: &Dirs, instance: &Instance, options: &NodeOptions) -> Result<Runtime> {
     let images = Store::open(&dirs.images()).context("opening the image store")?;
-    let options = runtime_options(dirs, &instance.id, options.shim.clone());
-    Runtime::open(options, images).await.context("starting the container runtime")
+    Runtime::open(instance.runtime_options(options.shim.clone()), images)
+        .await
+        .context("starting the container runtime")
 }
 
 fn spawn(what: &'static str, work: impl Future<Output = Result<()>> + Send + 'static) -> JoinHandle<()> {

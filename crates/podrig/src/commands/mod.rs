@@ -3,6 +3,7 @@
 pub(crate) mod demo;
 pub(crate) mod image;
 pub(crate) mod run;
+pub(crate) mod serve;
 
 use anyhow::anyhow;
 

@@ -1,0 +1,45 @@
+//! `podrig serve`: a Kubernetes API for kubectl, with this machine as its only node.
+
+use std::net::SocketAddr;
+
+use super::require_root;
+use crate::{
+    Dirs,
+    error::{CommandError, Exit},
+    output::Screen,
+    serve::{self, Settings},
+};
+
+/// Serve the Kubernetes API, with this machine as the only node
+///
+/// Prints the line that makes kubectl and other clients use it. Objects are kept in the data directory.
+/// When the server ends, however it ends, pods go on; the next one takes them over.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Address and port to listen on; port 0 takes a free one
+    ///
+    /// Only clients on this machine can reach the default. Who reaches the port still needs a certificate.
+    #[arg(long, default_value = "127.0.0.1:6443", value_name = "ADDRESS:PORT")]
+    listen: SocketAddr,
+
+    /// How logs are written to stderr
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How logs look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// Runs the command.
+pub(crate) fn main(args: &Args, dirs: &Dirs) -> Result<Exit, CommandError> {
+    require_root()?;
+    let settings = Settings { listen: args.listen };
+    serve::serve(dirs, &settings, &Screen::new(false))?;
+    Ok(Exit::Success)
+}
