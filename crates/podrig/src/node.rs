@@ -1,6 +1,11 @@
 //! One node in one process: API server, controllers, node agent and runtime, wired together.
 
-use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context as _, Result};
 use apiserver::ApiServer;
@@ -26,13 +31,15 @@ const TIMELINE_BACKLOG: usize = 16_384;
 pub struct NodeOptions {
     /// Whether CronJobs start Jobs by their schedule.
     pub cron_jobs: bool,
+    /// Where a server keeps its objects. `None`: in memory, and with no controllers but those of what ends.
+    pub objects: Option<PathBuf>,
     /// Executable that becomes the shim; it must call [`crate::main`] first thing.
     pub shim: PathBuf,
 }
 
 impl Default for NodeOptions {
     fn default() -> Self {
-        Self { cron_jobs: true, shim: PathBuf::from("/proc/self/exe") }
+        Self { cron_jobs: true, objects: None, shim: PathBuf::from("/proc/self/exe") }
     }
 }
 
@@ -56,9 +63,9 @@ impl Node {
     /// Starts a node in an instance's directories.
     ///
     /// # Errors
-    /// When the image store or the runtime cannot be opened.
+    /// When the objects, the image store or the runtime cannot be opened.
     pub async fn start(dirs: &Dirs, instance: &Instance, options: NodeOptions) -> Result<Self> {
-        let server = ApiServer::in_memory(apiserver::Options::default());
+        let server = open_server(options.objects.as_deref())?;
         let client = Client::new(server.service(), "default");
         let runtime = Arc::new(open_runtime(dirs, instance, &options).await?);
         let (timeline, _) = broadcast::channel(TIMELINE_BACKLOG);
@@ -84,18 +91,7 @@ impl Node {
             }),
             spawn("controllers", {
                 let client = client.clone();
-                let options = controllers::Options {
-                    node_name: Some(NODE_NAME.to_owned()),
-                    cronjobs: options.cron_jobs,
-                    // What never ends is no workload of a command that ends.
-                    replica_sets: false,
-                    deployments: false,
-                    endpoints: false,
-                    quotas: false,
-                    pod_gc: None,
-                    all_kinds: false,
-                    ..controllers::Options::default()
-                };
+                let options = controller_options(&options);
                 async move {
                     controllers::run(client, options, stopped).await;
                     Ok(())
@@ -108,6 +104,11 @@ impl Node {
     /// Returns the API server, for a listener.
     pub(crate) fn server(&self) -> ApiServer {
         self.server.clone()
+    }
+
+    /// Returns when objects cannot be kept any more; then nothing is left but to end.
+    pub(crate) async fn store_failed(&self) -> apiserver::StoreFailure {
+        self.server.store_failed().await
     }
 
     /// Returns the way in.
@@ -125,13 +126,16 @@ impl Node {
         PortViewer(Arc::clone(&self.runtime))
     }
 
-    /// Stops agent and controllers; containers go on.
+    /// Stops agent and controllers, then the API server; containers go on.
     pub async fn stop(self) {
         // Nobody listening means that they have ended already.
         let _ = self.shutdown.send(true);
         for task in self.tasks {
             let _ = task.await;
         }
+        let server = self.server;
+        // It waits for the disk.
+        let _ = tokio::task::spawn_blocking(move || server.close()).await;
     }
 }
 
@@ -145,6 +149,36 @@ impl PortViewer {
         let filter = ContainerFilter { pod_uid: Some(pod_uid.to_owned()), ..ContainerFilter::default() };
         let containers = self.0.list_containers(filter).await.ok()?;
         containers.iter().find_map(|container| container.pid).map(ports::listening)
+    }
+}
+
+/// Blocks while objects are read: there is nothing else to do yet.
+fn open_server(objects: Option<&Path>) -> Result<ApiServer> {
+    let options = apiserver::Options::default();
+    match objects {
+        Some(dir) => ApiServer::open(dir, options).context("opening the store of objects"),
+        None => Ok(ApiServer::in_memory(options)),
+    }
+}
+
+fn controller_options(options: &NodeOptions) -> controllers::Options {
+    let all = controllers::Options {
+        node_name: Some(NODE_NAME.to_owned()),
+        cronjobs: options.cron_jobs,
+        ..controllers::Options::default()
+    };
+    match options.objects {
+        Some(_) => all,
+        // What never ends is no workload of a command that ends.
+        None => controllers::Options {
+            replica_sets: false,
+            deployments: false,
+            endpoints: false,
+            quotas: false,
+            pod_gc: None,
+            all_kinds: false,
+            ..all
+        },
     }
 }
 

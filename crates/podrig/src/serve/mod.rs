@@ -65,14 +65,22 @@ pub(crate) fn serve(dirs: &Dirs, settings: &Settings, screen: &Screen) -> Result
         let mut signals = Signals::new()?;
         let server = Server::start(dirs, &instance, settings, screen).await?;
         notify::notify(notify::READY);
-        signals.wait().await;
+        let failed = tokio::select! {
+            () = signals.wait() => None,
+            failure = server.node.store_failed() => Some(failure),
+        };
         notify::notify(notify::STOPPING);
         tracing::info!("ending; pods go on");
         tokio::select! {
             () = server.stop() => {}
             () = signals.wait() => tracing::warn!("ending at once"),
         }
-        Ok(())
+        match failed {
+            Some(failure) => {
+                Err(failure).context("keeping objects; the next start goes on from the last that was kept")
+            }
+            None => Ok(()),
+        }
     });
     // Nothing of the node works any more when the instance's lock is given back.
     executor.shutdown_timeout(SHUTDOWN_PATIENCE);
@@ -86,7 +94,7 @@ impl Server {
         let (socket, address) = listener::bind(settings.listen).await?;
         let certificate = ServerCertificate::issue(&authority, names(address.ip()))?;
         let tls = pki::tls(&authority, Arc::clone(&certificate))?;
-        let options = NodeOptions::default();
+        let options = NodeOptions { objects: Some(instance.data.join("objects")), ..NodeOptions::default() };
         let node = Node::start(dirs, instance, options).await?;
         let kubeconfig = instance.data.join("kubeconfig");
         write_kubeconfig(&kubeconfig, &authority, address)?;
