@@ -114,7 +114,7 @@ pub struct Session {
     ///
     /// # Errors
     /// When the command was not executed (no such program), or an attached client was given up because it took no
-    /// output; the message is that of a cluster's `Status`.
+    /// output. The message is the runtime's; the server's `Status` says what it was about.
     pub end: BoxFuture<'static, Result<SessionEnd, ApiError>>,
 }
 

@@ -76,10 +76,7 @@ impl<R: RuntimeService + ImageService + StreamingService> Kubelet<R> {
         let sandbox = own.find(|sandbox| sandbox.state == SandboxState::Ready);
         let full_name = format!("{}_{}", pod.name, pod.namespace);
         let sandbox = sandbox.ok_or_else(|| SessionError::Internal(format!("pod not found ({full_name:?})")))?;
-        self.runtime().connect(&sandbox.id, port).await.map_err(|error| {
-            let id = &sandbox.id;
-            SessionError::Internal(format!("error forwarding port {port} to pod {id}, uid : {error}"))
-        })
+        self.runtime().connect(&sandbox.id, port).await.map_err(refused)
     }
 
     async fn find_pod(&self, pod: &PodName) -> Result<Pod, SessionError> {

@@ -48,7 +48,7 @@ impl NodeProxy for LocalNode {
         Box::pin(async move {
             let wanted = cri::ExecSession { command, streams: streams(&options), tty: options.tty };
             let session = kubelet.exec(&pod_name(pod), &options.container, wanted).await.map_err(refused)?;
-            Ok(hand_on(session, "error executing command in container"))
+            Ok(hand_on(session))
         })
     }
 
@@ -56,7 +56,7 @@ impl NodeProxy for LocalNode {
         let kubelet = Arc::clone(&self.0);
         Box::pin(async move {
             let session = kubelet.attach(&pod_name(pod), &options.container, streams(&options)).await;
-            let mut session = hand_on(session.map_err(refused)?, "error attaching to container");
+            let mut session = hand_on(session.map_err(refused)?);
             let end = session.end;
             // The container's exit code is no matter of the attachment.
             session.end = Box::pin(async { end.await.map(|_| SessionEnd::Detached) });
@@ -85,8 +85,8 @@ fn streams(options: &SessionOptions) -> cri::Streams {
     cri::Streams { stdin: options.stdin, stdout: options.stdout, stderr: options.stderr }
 }
 
-/// Turns a session of the node agent into one of the API server; `doing` begins the message of a failure.
-fn hand_on(session: cri::Session, doing: &'static str) -> Session {
+/// Turns a session of the node agent into one of the API server.
+fn hand_on(session: cri::Session) -> Session {
     let end = session.end;
     Session {
         stdin: session.stdin,
@@ -106,7 +106,7 @@ fn hand_on(session: cri::Session, doing: &'static str) -> Session {
             match end.await {
                 Ok(cri::SessionEnd::Exited(code)) => Ok(SessionEnd::Exited(code)),
                 Ok(cri::SessionEnd::Detached) => Ok(SessionEnd::Detached),
-                Err(error) => Err(ApiError::internal(format!("{doing}: {error}"))),
+                Err(error) => Err(ApiError::plain(500, "InternalError", error.to_string())),
             }
         }),
     }
