@@ -9,6 +9,7 @@
 //! decode::json -> decode::strict -> prepare::create | prepare::update -> validate::create | validate::update -> store
 //! ```
 
+pub mod apply;
 pub mod cron;
 pub mod decode;
 pub mod field;

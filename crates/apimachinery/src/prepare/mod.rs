@@ -158,6 +158,20 @@ fn complete(ty: &ResourceType, object: &mut Value) -> Result<(), ApiError> {
     }
 }
 
+/// Fills in the defaults of a kind and nothing else, so that it can be told what an object was given by its client.
+///
+/// # Errors
+/// `BadRequest` if a field has the wrong type.
+pub fn default(ty: &ResourceType, object: &mut Value) -> Result<(), ApiError> {
+    match (ty.group, ty.kind) {
+        ("", "Pod") => edit(object, defaults::pod),
+        ("batch", "Job") => edit(object, defaults::job),
+        ("batch", "CronJob") => edit(object, defaults::cron_job),
+        ("", "Secret") => edit(object, secret),
+        _ => Ok(()),
+    }
+}
+
 /// Makes a changed object ready to be checked and stored in place of the old one.
 ///
 /// What this write may not change is taken over from `old`: uid, creation and deletion times, generation, and
