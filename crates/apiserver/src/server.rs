@@ -111,14 +111,14 @@ impl ApiServer {
 
     /// The HTTP face of the server for parts of this process, which may do everything.
     pub fn service(&self) -> ApiService {
-        ApiService { shared: Arc::clone(&self.shared), origin: Origin::Internal }
+        ApiService { shared: Arc::clone(&self.shared), origin: Origin::Internal, agent: None }
     }
 
     /// The HTTP face of the server for one connection of a listener.
     ///
     /// `certificate` is who the client is by the certificate that the listener has verified, if it gave one.
     pub fn service_for(&self, certificate: Option<CertificateIdentity>) -> ApiService {
-        ApiService { shared: Arc::clone(&self.shared), origin: Origin::Remote(certificate.map(Arc::new)) }
+        ApiService { shared: Arc::clone(&self.shared), origin: Origin::Remote(certificate.map(Arc::new)), agent: None }
     }
 
     /// Tells the server how to reach the node agents.

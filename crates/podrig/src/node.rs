@@ -66,12 +66,13 @@ impl Node {
     /// When the objects, the image store or the runtime cannot be opened.
     pub async fn start(dirs: &Dirs, instance: &Instance, options: NodeOptions) -> Result<Self> {
         let server = open_server(options.objects.as_deref())?;
-        let client = Client::new(server.service(), "default");
+        let client_named = |agent| Client::new(server.service().named(agent), "default");
+        let client = client_named("podrig");
         let runtime = Arc::new(open_runtime(dirs, instance, &options).await?);
         let (timeline, _) = broadcast::channel(TIMELINE_BACKLOG);
         let (shutdown, stopped) = watch::channel(false);
         let kubelet = Arc::new(Kubelet::new(
-            client.clone(),
+            client_named("kubelet"),
             Arc::clone(&runtime),
             kubelet::Options {
                 recorder: Some(timeline.clone()),
@@ -90,7 +91,7 @@ impl Node {
                 async move { kubelet.run(stopped).await.map_err(anyhow::Error::from) }
             }),
             spawn("controllers", {
-                let client = client.clone();
+                let client = client_named("kube-controller-manager");
                 let options = controller_options(&options);
                 async move {
                     controllers::run(client, options, stopped).await;

@@ -88,10 +88,8 @@ impl Managers {
             if api_version.is_empty() || !matches!(text("fieldsType"), "" | "FieldsV1") {
                 return None;
             }
-            let fields = match &entry["fieldsV1"] {
-                Value::Null => FieldSet::default(),
-                fields => FieldSet::from_fields_v1(fields)?,
-            };
+            let fields = &entry["fieldsV1"];
+            let fields = if fields.is_null() { FieldSet::default() } else { FieldSet::from_fields_v1(fields)? };
             let manager = Manager::new(operation, text("manager"), api_version, text("subresource"));
             let owned = Owned { fields, api_version: api_version.to_owned(), time: text("time").to_owned() };
             all.0.insert(manager, owned);
@@ -109,10 +107,10 @@ impl Managers {
         all.into_iter().map(|(manager, owned)| entry(manager, owned)).collect()
     }
 
-    /// Takes fields from a manager; one without any is forgotten.
-    pub(super) fn take(&mut self, manager: &Manager, fields: &FieldSet) {
+    /// Takes fields from a manager, and what has been below fields that are gone; one without any is forgotten.
+    pub(super) fn take(&mut self, manager: &Manager, fields: &FieldSet, gone: &FieldSet) {
         if let Some(owned) = self.0.get_mut(manager) {
-            owned.fields = owned.fields.difference(fields);
+            owned.fields = owned.fields.difference(fields).recursive_difference(gone);
         }
         self.0.retain(|_, owned| !owned.fields.is_empty());
     }

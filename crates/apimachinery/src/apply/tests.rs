@@ -8,6 +8,7 @@ use crate::{
     schema::{self, Resolved, Topology, Type},
     scheme::{self, ResourceType},
     status::ApiError,
+    testing::any_json,
 };
 
 fn pod() -> &'static ResourceType {
@@ -162,7 +163,7 @@ fn creation_owns_what_was_given_as_a_cluster_shows_it() {
 fn server_side_apply_takes_over_from_client_side_apply() {
     let config = labels(json!({"x": "1"}));
     let mut object = with(config.clone());
-    let text = with(config.clone()).to_string();
+    let text = with(config).to_string();
     object["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/last-applied-configuration": text});
     object["metadata"]["uid"] = "1".into();
     track(&writer("kubectl-client-side-apply"), None, &mut object, &Value::Null);
@@ -322,7 +323,7 @@ proptest! {
 
     #[test]
     fn applying_and_no_longer_applying_leaves_what_others_have_set(first in config(), config in config()) {
-        let live = applied(&nothing(), "other", first.clone()).unwrap();
+        let live = applied(&nothing(), "other", first).unwrap();
         let Ok(both) = applied(&live, "a", config) else { return Ok(()) };
         let after = applied(&both, "a", json!({})).unwrap();
         let same = applied(&live, "a", json!({})).unwrap();
@@ -350,12 +351,11 @@ proptest! {
     }
 
     #[test]
-    fn no_input_panics(live in crate::testing::any_json(), config in crate::testing::any_json(), fields in crate::testing::any_json()) {
+    fn no_input_panics(live in any_json(), config in any_json(), fields in any_json()) {
         let mut live = json!({"metadata": {"uid": "1", "labels": live, "managedFields": [
             {"manager": "a", "operation": "Apply", "apiVersion": "v1", "fieldsV1": fields}]}, "spec": live});
         let config = json!({"metadata": {"labels": config}, "spec": config});
         let _ = apply(&writer("a"), &live, &config, Force::Yes);
-        let old = config.clone();
-        track(&writer("b"), Some(&old), &mut live, &fields);
+        track(&writer("b"), Some(&config), &mut live, &fields);
     }
 }

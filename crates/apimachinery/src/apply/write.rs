@@ -97,9 +97,8 @@ fn compare_without_managers(definition: &'static Definition, old: Option<&Value>
 fn note_update(writer: &Writer<'_>, managers: &mut Managers, comparison: &Comparison) {
     let counted = comparison.without(&ignored(writer.subresource));
     let changed = counted.changed();
-    let lost = changed.clone().union(counted.removed.clone());
     let others: Vec<Manager> = managers.0.keys().cloned().collect();
-    others.iter().for_each(|manager| managers.take(manager, &lost));
+    others.iter().for_each(|manager| managers.take(manager, &changed, &counted.removed));
     let set = changed.difference(&stripped());
     if set.is_empty() {
         return;
@@ -236,7 +235,7 @@ fn merge(
     let last = managers.0.remove(&manager).map(|owned| owned.fields).unwrap_or_default();
     let set = typed::fields(ty, applied).recursive_difference(&ignored);
     let owned = |fields| Owned { fields, api_version: writer.ty.api_version.to_owned(), time: writer.now.to_owned() };
-    managers.0.insert(manager.clone(), owned(set.clone()));
+    managers.0.insert(manager.clone(), owned(set));
     let merged = prune(ty, typed::merge(ty, &live, applied), &managers, &last);
     let comparison = typed::compare(ty, Some(&live), Some(&merged)).without(&ignored);
     let changed = comparison.changed();
@@ -246,9 +245,8 @@ fn merge(
     if force == Force::No && !conflicts.is_empty() {
         return Err(Conflicts(conflicts));
     }
-    let lost = changed.union(comparison.removed);
-    others.iter().for_each(|other| managers.take(other, &lost));
-    managers.take(&manager, &stripped());
+    others.iter().for_each(|other| managers.take(other, &changed, &comparison.removed));
+    managers.take(&manager, &stripped(), &FieldSet::default());
     let mut result = merged;
     set_managed_fields(&mut result, managers.write());
     Ok(result)

@@ -4,7 +4,7 @@ use apimachinery::decode::{self, FieldValidation, Json};
 use apimachinery::status::ApiError;
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, USER_AGENT};
 use serde_json::Value;
 
 use super::query::Query;
@@ -18,6 +18,7 @@ const YAML: &str = "application/yaml";
 const JSON_PATCH: &str = "application/json-patch+json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
+const APPLY_PATCH: &str = "application/apply-patch+yaml";
 
 /// The media type of a body, without parameters.
 fn media_type(headers: &HeaderMap) -> &str {
@@ -47,24 +48,86 @@ fn unreadable(error: &dyn std::error::Error) -> ApiError {
     ApiError::bad_request(format!("error decoding the request body: {error}"))
 }
 
+/// What the body of a PATCH request says.
+#[derive(Debug)]
+pub(crate) enum PatchBody {
+    /// What to change.
+    Patch(Patch),
+    /// What the object is to say as far as its manager is concerned.
+    Apply(Value),
+}
+
 /// Reads a patch from a body.
-pub(crate) fn patch(headers: &HeaderMap, body: &Bytes) -> Result<Patch, ApiError> {
+pub(crate) fn patch(headers: &HeaderMap, body: &Bytes) -> Result<PatchBody, ApiError> {
     let form: fn(Value) -> Patch = match media_type(headers) {
         JSON_PATCH => Patch::Json,
         MERGE_PATCH => Patch::Merge,
         STRATEGIC_PATCH => Patch::Strategic,
-        _ => return Err(ApiError::unsupported_media_type(&[JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH])),
+        APPLY_PATCH => return Ok(PatchBody::Apply(applied(body)?)),
+        _ => return Err(ApiError::unsupported_media_type(&[JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH])),
     };
     let patch = decode::json(body).map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))?;
-    Ok(form(patch.value))
+    Ok(PatchBody::Patch(form(patch.value)))
+}
+
+/// What is applied: YAML, of which JSON is a part.
+fn applied(body: &Bytes) -> Result<Value, ApiError> {
+    let refused = |error: &dyn std::error::Error| ApiError::bad_request(format!("error decoding YAML: {error}"));
+    if let Ok(Json { value, duplicates }) = decode::json(body)
+        && duplicates.is_empty()
+    {
+        return Ok(value);
+    }
+    let text = std::str::from_utf8(body).map_err(|error| refused(&error))?;
+    let mut documents = decode::yaml(text).map_err(|error| refused(&error))?.into_iter();
+    match (documents.next(), documents.next()) {
+        (Some(value), None) => Ok(value),
+        _ => Err(ApiError::bad_request("the body must hold exactly one object")),
+    }
 }
 
 /// Reads the options of create, update and patch.
-pub(crate) fn write_options(query: &Query) -> Result<WriteOptions, ApiError> {
+pub(crate) fn write_options(query: &Query, headers: &HeaderMap) -> Result<WriteOptions, ApiError> {
+    let named = query.text("fieldManager");
+    let force = query.flag("force");
+    let mut problems = Vec::new();
+    if let Some(manager) = named {
+        problems.extend(wrong_manager(manager));
+    }
+    match (media_type(headers) == APPLY_PATCH, named) {
+        (true, None) => problems.push("fieldManager: Required value: is required for apply patch".to_owned()),
+        (false, _) if force.is_some() && media_type(headers).contains("patch") => {
+            problems.push("force: Forbidden: may not be specified for non-apply patch".to_owned());
+        }
+        (true | false, _) => {}
+    }
+    if !problems.is_empty() {
+        return Err(invalid_options("PatchOptions", &problems));
+    }
     Ok(WriteOptions {
         dry_run: dry_run(query.all("dryRun"))?,
         validation: FieldValidation::parse(query.first("fieldValidation"))?,
+        manager: named.map_or_else(|| manager_by_agent(headers), str::to_owned),
+        force: force.unwrap_or_default(),
     })
+}
+
+/// Longest name of a field manager (`FieldManagerMaxLength`).
+const MOST_MANAGER_BYTES: usize = 128;
+
+fn wrong_manager(name: &str) -> Option<String> {
+    if name.len() > MOST_MANAGER_BYTES {
+        return Some(format!("fieldManager: Too long: may not be more than {MOST_MANAGER_BYTES} bytes"));
+    }
+    let unprintable = name.chars().any(char::is_control);
+    unprintable.then(|| format!("fieldManager: Invalid value: {name:?}: should only contain printable characters"))
+}
+
+/// The program that the client says it is, without its version (`prefixFromUserAgent`).
+fn manager_by_agent(headers: &HeaderMap) -> String {
+    let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let name = agent.split('/').next().unwrap_or_default();
+    name.chars().filter(|character| !character.is_control()).take(MOST_MANAGER_BYTES).collect()
 }
 
 fn dry_run<'a>(values: impl Iterator<Item = &'a str>) -> Result<bool, ApiError> {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::answer::{self, Answer};
 use super::body::{BoxError, ResponseBody};
-use super::input;
+use super::input::{self, PatchBody};
 use super::path::ResourcePath;
 use super::query::{ListOptions, Query};
 use super::service::Shared;
@@ -81,9 +81,9 @@ fn on_collection(shared: &Arc<Shared>, call: &Call, place: Place<'_>) -> Result<
     match call.method {
         Method::GET => read_collection(shared, call, place, view),
         Method::POST if !everywhere => {
-            let options = input::write_options(&call.query)?;
+            let options = input::write_options(&call.query, &call.headers)?;
             let body = input::object(&call.headers, &call.body)?;
-            let written = shared.registry.create(place.kind, place.namespace, body, options)?;
+            let written = shared.registry.create(place.kind, place.namespace, body, &options)?;
             Ok(written_answer(&written, view))
         }
         Method::DELETE if !everywhere => delete_collection(shared, call, place, view),
@@ -123,14 +123,17 @@ fn on_object(shared: &Arc<Shared>, call: &Call, place: Place<'_>, part: Part) ->
             Ok(answer::json(StatusCode::OK, view.object(&object)))
         }
         Method::PUT => {
-            let options = input::write_options(&call.query)?;
+            let options = input::write_options(&call.query, &call.headers)?;
             let body = input::object(&call.headers, &call.body)?;
-            Ok(written_answer(&registry.update(place, part, body, options)?, view))
+            Ok(written_answer(&registry.update(place, part, body, &options)?, view))
         }
         Method::PATCH if part != Part::Finalize => {
-            let options = input::write_options(&call.query)?;
-            let patch = input::patch(&call.headers, &call.body)?;
-            Ok(written_answer(&registry.patch(place, part, &patch, options)?, view))
+            let options = input::write_options(&call.query, &call.headers)?;
+            let written = match input::patch(&call.headers, &call.body)? {
+                PatchBody::Patch(patch) => registry.patch(place, part, &patch, &options)?,
+                PatchBody::Apply(applied) => registry.apply(place, part, &applied, &options)?,
+            };
+            Ok(written_answer(&written, view))
         }
         Method::DELETE if part == Part::Of(Subresource::None) => {
             let options = input::delete_options(&call.headers, &call.query, &call.body)?;
@@ -182,7 +185,7 @@ async fn on_pod(shared: &Arc<Shared>, call: &Call, place: Place<'_>, subresource
         ("binding", &Method::POST) => {
             let body = input::object(&call.headers, &call.body)?.value;
             check_kind(&body, "v1", "Binding")?;
-            shared.registry.bind(place, &body, input::write_options(&call.query)?.dry_run)?;
+            shared.registry.bind(place, &body, input::write_options(&call.query, &call.headers)?.dry_run)?;
             Ok(success())
         }
         ("eviction", &Method::POST) => {
@@ -201,7 +204,7 @@ async fn on_pod(shared: &Arc<Shared>, call: &Call, place: Place<'_>, subresource
 fn eviction_options(body: &Value, call: &Call) -> Result<DeleteOptions, ApiError> {
     let given = &body["deleteOptions"];
     let mut options = if given.is_null() { DeleteOptions::default() } else { input::options_from_value(given)? };
-    options.dry_run |= input::write_options(&call.query)?.dry_run;
+    options.dry_run |= input::write_options(&call.query, &call.headers)?.dry_run;
     Ok(options)
 }
 

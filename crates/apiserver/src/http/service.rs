@@ -7,8 +7,9 @@ use std::task::{Context, Poll};
 use apimachinery::status::ApiError;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http::Request;
+use http::header::USER_AGENT;
 use http::request::Parts;
+use http::{HeaderValue, Request};
 use tokio::sync::Semaphore;
 
 use super::answer::{self, Answer};
@@ -24,6 +25,15 @@ use crate::store::Store;
 pub struct ApiService {
     pub(crate) shared: Arc<Shared>,
     pub(crate) origin: Origin,
+    pub(crate) agent: Option<&'static str>,
+}
+
+impl ApiService {
+    /// The same for a client of this name: fields that it writes belong to it unless its requests say otherwise.
+    #[must_use]
+    pub fn named(self, agent: &'static str) -> Self {
+        Self { agent: Some(agent), ..self }
+    }
 }
 
 /// Where requests come from.
@@ -67,7 +77,10 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        if let Some(agent) = self.agent {
+            request.headers_mut().entry(USER_AGENT).or_insert(HeaderValue::from_static(agent));
+        }
         let (shared, origin) = (Arc::clone(&self.shared), self.origin.clone());
         async move {
             let result = match admit(&origin, request.uri().path()) {

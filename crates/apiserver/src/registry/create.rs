@@ -9,6 +9,7 @@ use apimachinery::scheme::ResourceType;
 use apimachinery::status::ApiError;
 use serde_json::Value;
 
+use super::apply::Ownership;
 use super::{Place, Registry, WriteOptions, Written, admission, meta, strategy};
 use crate::rules;
 use crate::store::{Change, CommitError, Expected, Object};
@@ -20,12 +21,24 @@ impl Registry {
         kind: &'static ResourceType,
         namespace: &str,
         body: Json,
-        options: WriteOptions,
+        options: &WriteOptions,
     ) -> Result<Written, ApiError> {
-        let (object, warnings) = rules::decode(kind, body, options.validation)?;
+        let decoded = rules::decode(kind, body, options.validation)?;
+        self.create_decoded(kind, namespace, decoded, options, Ownership::Tracked)
+    }
+
+    /// Creates an object that is in the form of its type, from what a client sent with warnings.
+    pub(crate) fn create_decoded(
+        &self,
+        kind: &'static ResourceType,
+        namespace: &str,
+        (object, warnings): (Value, Vec<String>),
+        options: &WriteOptions,
+        ownership: Ownership,
+    ) -> Result<Written, ApiError> {
         let generated = meta::name(&object).is_empty() && !meta::text(&object, "generateName").is_empty();
         for _ in 0..MOST_GENERATED_NAMES {
-            match self.create_named(kind, namespace, object.clone(), options.dry_run) {
+            match self.create_named(kind, namespace, object.clone(), options, ownership) {
                 Ok(object) => return Ok(Written { object, created: true, warnings }),
                 Err(error) if generated && error.reason == "AlreadyExists" => {}
                 Err(error) => return Err(error),
@@ -39,8 +52,10 @@ impl Registry {
         kind: &'static ResourceType,
         namespace: &str,
         mut object: Value,
-        dry_run: bool,
+        options: &WriteOptions,
+        ownership: Ownership,
     ) -> Result<Arc<Object>, ApiError> {
+        let managed_fields = self.first_owners(kind, &object, options, ownership)?;
         rules::prepare_create(kind, &mut object, namespace, self.now())?;
         admission::create(self, kind, &mut object)?;
         let has_quota = kind.namespaced && admission::quota::applies(self, &object);
@@ -52,8 +67,9 @@ impl Registry {
         if has_quota {
             admission::quota::check(self, kind, &object)?;
         }
+        meta::set(&mut object, "managedFields", managed_fields);
         check_size(&object)?;
-        self.insert(kind, object, dry_run)
+        self.insert(kind, object, options.dry_run)
     }
 
     /// Stores a complete object that has no predecessor.

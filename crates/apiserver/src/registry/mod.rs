@@ -3,6 +3,7 @@
 //! Everything here is synchronous and quick; only watches and logs answer with a stream.
 
 pub(crate) mod admission;
+pub(crate) mod apply;
 pub(crate) mod binding;
 pub(crate) mod connect;
 pub(crate) mod create;
@@ -100,10 +101,14 @@ impl<'a> Place<'a> {
 }
 
 /// What `create`, `update` and `patch` are told besides the object.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct WriteOptions {
     pub(crate) dry_run: bool,
     pub(crate) validation: FieldValidation,
+    /// Who the fields that are written belong to.
+    pub(crate) manager: String,
+    /// Whether an apply takes fields over that others have set.
+    pub(crate) force: bool,
 }
 
 /// An object after a write, with warnings for the client.

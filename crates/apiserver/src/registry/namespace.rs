@@ -29,7 +29,7 @@ impl Registry {
         for name in BUILT_IN.iter().filter(|name| self.namespace(name).is_none()) {
             let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
             let body = apimachinery::decode::Json { value: body, duplicates: Vec::new() };
-            if let Err(error) = self.create(kind, "", body, WriteOptions::default()) {
+            if let Err(error) = self.create(kind, "", body, &WriteOptions::default()) {
                 tracing::error!(namespace = name, %error, "cannot create a built-in namespace");
             }
         }
@@ -158,7 +158,7 @@ impl Registry {
             "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": namespace},
         });
         let body = apimachinery::decode::Json { value: account, duplicates: Vec::new() };
-        match self.create(kind, namespace, body, WriteOptions::default()) {
+        match self.create(kind, namespace, body, &WriteOptions::default()) {
             Ok(_) => {}
             Err(error) if error.code == 409 => {}
             Err(error) => tracing::error!(namespace, %error, "cannot create the default service account"),

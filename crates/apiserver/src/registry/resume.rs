@@ -24,7 +24,7 @@ impl Registry {
                 "apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": name}, "value": value,
                 "description": "For pods without which the machine does not work.",
             });
-            match self.create(kind, "", Json { value: class, duplicates: Vec::new() }, WriteOptions::default()) {
+            match self.create(kind, "", Json { value: class, duplicates: Vec::new() }, &WriteOptions::default()) {
                 Ok(_) => {}
                 Err(error) if error.code == 409 => {}
                 Err(error) => tracing::error!(class = name, %error, "cannot create a built-in priority class"),

@@ -7,6 +7,7 @@ use apimachinery::prepare::Subresource;
 use apimachinery::status::ApiError;
 use serde_json::{Value, json};
 
+use super::apply::{Ownership, Rewrite};
 use super::create::check_size;
 use super::{MOST_ROUNDS, Place, Registry, WriteOptions, Written, meta, strategy};
 use crate::rules;
@@ -42,7 +43,7 @@ impl Registry {
         place: Place<'_>,
         part: Part,
         body: Json,
-        options: WriteOptions,
+        options: &WriteOptions,
     ) -> Result<Written, ApiError> {
         let absent = strategy::creates_on_update(place.kind)
             && self.store.get(&strategy::table(place.kind), &place.key()).is_none();
@@ -54,7 +55,7 @@ impl Registry {
         if meta::text(&wanted.0, "resourceVersion").is_empty() && !strategy::updates_unconditionally(place.kind) {
             return Err(must_be_versioned(place));
         }
-        self.rewrite(place, part, options.dry_run, |_| Ok(wanted.clone()))
+        self.rewrite(place, Rewrite { part, options, ownership: Ownership::Tracked }, |_| Ok(wanted.clone()))
     }
 
     /// Changes an object by a patch.
@@ -63,9 +64,9 @@ impl Registry {
         place: Place<'_>,
         part: Part,
         patch: &Patch,
-        options: WriteOptions,
+        options: &WriteOptions,
     ) -> Result<Written, ApiError> {
-        self.rewrite(place, part, options.dry_run, |old| {
+        self.rewrite(place, Rewrite { part, options, ownership: Ownership::Tracked }, |old| {
             let mut patched = old.clone();
             rules::apply_patch(place.kind, &mut patched, patch)?;
             let wanted = decode_patched(place, patched, options.validation)?;
@@ -81,21 +82,22 @@ impl Registry {
     pub(crate) fn rewrite(
         &self,
         place: Place<'_>,
-        part: Part,
-        dry_run: bool,
+        write: Rewrite<'_>,
         wanted: impl Fn(&Value) -> Result<Wanted, ApiError>,
     ) -> Result<Written, ApiError> {
         let _guard = strategy::is_service(place.kind).then(|| self.one_at_a_time());
         for _ in 0..MOST_ROUNDS {
             let old = self.get(place)?;
             let (wanted, warnings) = wanted(old.value())?;
-            let new = self.next_version(place, part, wanted, old.value())?;
+            let given = meta::field(&wanted, "managedFields").clone();
+            let mut new = self.next_version(place, write.part, wanted, old.value())?;
+            self.next_owners(place.kind, write, old.value(), &mut new, given);
             let written = |object| Written { object, created: false, warnings };
             if new == *old.value() {
                 return Ok(written(old));
             }
             check_size(&new)?;
-            if dry_run {
+            if write.options.dry_run {
                 return Ok(written(Arc::new(Object::draft(old.shared_key(), new))));
             }
             match self.replace(place, &old, new) {
@@ -167,7 +169,7 @@ fn decode_patched(place: Place<'_>, patched: Value, validation: FieldValidation)
     rules::decode(place.kind, Json { value: patched, duplicates: Vec::new() }, validation)
 }
 
-fn check_place(place: Place<'_>, object: &Value) -> Result<(), ApiError> {
+pub(super) fn check_place(place: Place<'_>, object: &Value) -> Result<(), ApiError> {
     let (name, namespace) = (meta::name(object), meta::namespace(object));
     if name.is_empty() {
         let text =

@@ -4,6 +4,7 @@ mod support;
 mod tables;
 
 mod admission;
+mod applies;
 mod basics;
 mod deletion;
 mod discovery;
