@@ -168,6 +168,9 @@ pub fn default(ty: &ResourceType, object: &mut Value) -> Result<(), ApiError> {
         ("batch", "Job") => edit(object, defaults::job),
         ("batch", "CronJob") => edit(object, defaults::cron_job),
         ("", "Secret") => edit(object, secret),
+        ("", "PodTemplate") => edit(object, workload::pod_template),
+        ("apps", "ReplicaSet") => edit(object, workload::replica_set),
+        ("apps", "Deployment") => edit(object, workload::deployment),
         _ => Ok(()),
     }
 }

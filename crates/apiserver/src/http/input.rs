@@ -64,10 +64,15 @@ pub(crate) fn patch(headers: &HeaderMap, body: &Bytes) -> Result<PatchBody, ApiE
         MERGE_PATCH => Patch::Merge,
         STRATEGIC_PATCH => Patch::Strategic,
         APPLY_PATCH => return Ok(PatchBody::Apply(applied(body)?)),
-        _ => return Err(ApiError::unsupported_media_type(&[JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH])),
+        _ => return Err(unknown_patch()),
     };
     let patch = decode::json(body).map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))?;
     Ok(PatchBody::Patch(form(patch.value)))
+}
+
+/// The patch has a media type that is not read.
+pub(crate) fn unknown_patch() -> ApiError {
+    ApiError::unsupported_media_type(&[JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH])
 }
 
 /// What is applied: YAML, of which JSON is a part.

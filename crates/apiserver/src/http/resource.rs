@@ -149,14 +149,16 @@ fn on_scale(shared: &Arc<Shared>, call: &Call, place: Place<'_>) -> Result<Answe
     match call.method {
         Method::GET => Ok(answer::json(StatusCode::OK, view.object(&*registry.scale(place)?))),
         Method::PUT => {
-            let options = input::write_options(&call.query)?;
+            let options = input::write_options(&call.query, &call.headers)?;
             let body = input::object(&call.headers, &call.body)?;
-            Ok(written_answer(&registry.update_scale(place, &body, options)?, view))
+            Ok(written_answer(&registry.update_scale(place, &body, &options)?, view))
         }
         Method::PATCH => {
-            let options = input::write_options(&call.query)?;
-            let patch = input::patch(&call.headers, &call.body)?;
-            Ok(written_answer(&registry.patch_scale(place, &patch, options)?, view))
+            let options = input::write_options(&call.query, &call.headers)?;
+            match input::patch(&call.headers, &call.body)? {
+                PatchBody::Patch(patch) => Ok(written_answer(&registry.patch_scale(place, &patch, &options)?, view)),
+                PatchBody::Apply(_) => Err(input::unknown_patch()),
+            }
         }
         _ => Err(ApiError::method_not_allowed_on_path()),
     }

@@ -25,8 +25,24 @@ pub(crate) enum Ownership {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rewrite<'a> {
     pub(crate) part: Part,
+    /// As managed fields name it; empty for the object itself.
+    pub(crate) subresource: &'static str,
     pub(crate) options: &'a WriteOptions,
     pub(crate) ownership: Ownership,
+}
+
+impl<'a> Rewrite<'a> {
+    /// A write of which the server finds out what it changes.
+    pub(crate) fn tracked(part: Part, options: &'a WriteOptions) -> Self {
+        let subresource = match part {
+            Part::Of(Subresource::None) => "",
+            Part::Of(Subresource::Status) => "status",
+            Part::Of(Subresource::EphemeralContainers) => "ephemeralcontainers",
+            Part::Of(Subresource::Resize) => "resize",
+            Part::Finalize => "finalize",
+        };
+        Self { part, subresource, options, ownership: Ownership::Tracked }
+    }
 }
 
 impl Registry {
@@ -39,10 +55,11 @@ impl Registry {
         options: &WriteOptions,
     ) -> Result<Written, ApiError> {
         check(place, applied)?;
+        let write = Rewrite { ownership: Ownership::Settled, ..Rewrite::tracked(part, options) };
         let force = if options.force { Force::Yes } else { Force::No };
         let merged = |live: &Value| {
             let now = seconds(self.now());
-            let merged = apply::apply(&writer(place.kind, part, options, &now), live, applied, force)?;
+            let merged = apply::apply(&writer(place.kind, write, &now), live, applied, force)?;
             rules::decode(place.kind, Json { value: merged, duplicates: Vec::new() }, options.validation)
         };
         let whole = part == Part::Of(Subresource::None);
@@ -57,7 +74,7 @@ impl Registry {
                 outcome => return outcome,
             }
         }
-        self.rewrite(place, Rewrite { part, options, ownership: Ownership::Settled }, merged)
+        self.rewrite(place, write, merged)
     }
 
     /// The managed fields of an object that is being created.
@@ -75,7 +92,8 @@ impl Registry {
         let mut object = object.clone();
         prepare::default(kind, &mut object)?;
         let now = seconds(self.now());
-        apply::track(&writer(kind, Part::Of(Subresource::None), options, &now), None, &mut object, given);
+        let write = Rewrite::tracked(Part::Of(Subresource::None), options);
+        apply::track(&writer(kind, write, &now), None, &mut object, given);
         Ok(meta::field(&object, "managedFields").clone())
     }
 
@@ -92,7 +110,7 @@ impl Registry {
         match write.ownership {
             Ownership::Tracked => {
                 let now = seconds(self.now());
-                apply::track(&writer(kind, write.part, write.options, &now), Some(old), new, &given);
+                apply::track(&writer(kind, write, &now), Some(old), new, &given);
             }
             Ownership::Settled => {
                 meta::set(new, "managedFields", given);
@@ -102,15 +120,8 @@ impl Registry {
     }
 }
 
-fn writer<'a>(kind: &'static ResourceType, part: Part, options: &'a WriteOptions, now: &'a str) -> Writer<'a> {
-    let subresource = match part {
-        Part::Of(Subresource::None) => "",
-        Part::Of(Subresource::Status) => "status",
-        Part::Of(Subresource::EphemeralContainers) => "ephemeralcontainers",
-        Part::Of(Subresource::Resize) => "resize",
-        Part::Finalize => "finalize",
-    };
-    Writer { ty: kind, manager: &options.manager, subresource, now }
+fn writer<'a>(kind: &'static ResourceType, write: Rewrite<'a>, now: &'a str) -> Writer<'a> {
+    Writer { ty: kind, manager: &write.options.manager, subresource: write.subresource, now }
 }
 
 /// The checks of `applyPatcher` and `structuredMergeManager.Apply`.

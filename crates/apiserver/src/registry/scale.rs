@@ -13,6 +13,7 @@ use apimachinery::status::ApiError;
 use k8s_openapi::api::autoscaling::v1::Scale;
 use serde_json::{Value, json};
 
+use super::apply::Rewrite;
 use super::update::{Part, Patch};
 use super::{Place, Registry, WriteOptions, Written, meta};
 use crate::rules;
@@ -29,7 +30,7 @@ impl Registry {
         &self,
         place: Place<'_>,
         body: &Json,
-        options: WriteOptions,
+        options: &WriteOptions,
     ) -> Result<Written, ApiError> {
         self.rescale(place, options, |_| Ok(body.value.clone()))
     }
@@ -39,7 +40,7 @@ impl Registry {
         &self,
         place: Place<'_>,
         patch: &Patch,
-        options: WriteOptions,
+        options: &WriteOptions,
     ) -> Result<Written, ApiError> {
         self.rescale(place, options, |mut scale| {
             rules::apply_patch(place.kind, &mut scale, patch)?;
@@ -50,11 +51,11 @@ impl Registry {
     fn rescale(
         &self,
         place: Place<'_>,
-        options: WriteOptions,
+        options: &WriteOptions,
         wanted: impl Fn(Value) -> Result<Value, ApiError>,
     ) -> Result<Written, ApiError> {
-        let part = Part::Of(Subresource::None);
-        let mut written = self.rewrite(place, part, options.dry_run, |old| {
+        let tracked = Rewrite::tracked(Part::Of(Subresource::None), options);
+        let mut written = self.rewrite(place, Rewrite { subresource: "scale", ..tracked }, |old| {
             let scale = checked(place, &wanted(scale_value(old))?)?;
             let mut new = old.clone();
             new["spec"]["replicas"] = json!(scale.spec.and_then(|spec| spec.replicas).unwrap_or_default());

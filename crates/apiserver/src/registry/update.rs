@@ -7,7 +7,7 @@ use apimachinery::prepare::Subresource;
 use apimachinery::status::ApiError;
 use serde_json::{Value, json};
 
-use super::apply::{Ownership, Rewrite};
+use super::apply::Rewrite;
 use super::create::check_size;
 use super::{MOST_ROUNDS, Place, Registry, WriteOptions, Written, meta, strategy};
 use crate::rules;
@@ -55,7 +55,7 @@ impl Registry {
         if meta::text(&wanted.0, "resourceVersion").is_empty() && !strategy::updates_unconditionally(place.kind) {
             return Err(must_be_versioned(place));
         }
-        self.rewrite(place, Rewrite { part, options, ownership: Ownership::Tracked }, |_| Ok(wanted.clone()))
+        self.rewrite(place, Rewrite::tracked(part, options), |_| Ok(wanted.clone()))
     }
 
     /// Changes an object by a patch.
@@ -66,7 +66,7 @@ impl Registry {
         patch: &Patch,
         options: &WriteOptions,
     ) -> Result<Written, ApiError> {
-        self.rewrite(place, Rewrite { part, options, ownership: Ownership::Tracked }, |old| {
+        self.rewrite(place, Rewrite::tracked(part, options), |old| {
             let mut patched = old.clone();
             rules::apply_patch(place.kind, &mut patched, patch)?;
             let wanted = decode_patched(place, patched, options.validation)?;
