@@ -12,6 +12,7 @@
 pub mod apply;
 pub mod cron;
 pub mod decode;
+pub mod event;
 pub mod field;
 pub mod limits;
 pub mod openapi;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use apimachinery::event;
 use apimachinery::scheme::ResourceType;
 use apimachinery::status::ApiError;
 use apimachinery::table::{self, Column, Row};
@@ -71,6 +72,7 @@ impl Render {
     /// The JSON text of an object.
     pub(crate) fn object(self, kind: &ResourceType, object: &Object, now: Timestamp, headers: Headers) -> Bytes {
         match self {
+            Self::Whole if event::is_other_form(kind) => Bytes::from(shown(kind, object).to_string()),
             Self::Whole => object.json(),
             Self::Metadata => Bytes::from(metadata_of(object.value(), "meta.k8s.io/v1").to_string()),
             Self::Table(version, include) => {
@@ -167,6 +169,15 @@ fn metadata_of(object: &Value, api_version: &str) -> Value {
     json!({"kind": "PartialObjectMetadata", "apiVersion": api_version, "metadata": object["metadata"]})
 }
 
+/// An object in the form of the kind.
+fn shown(kind: &ResourceType, object: &Object) -> Value {
+    let mut value = object.value().clone();
+    if event::is_other_form(kind) {
+        event::from_stored(&mut value);
+    }
+    value
+}
+
 fn row(version: &str, include: Include, kind: &ResourceType, object: &Object, now: Timestamp) -> Bytes {
     let Row { cells, conditions } = table::row(kind, object.value(), now);
     let mut row = json!({"cells": cells});
@@ -176,7 +187,7 @@ fn row(version: &str, include: Include, kind: &ResourceType, object: &Object, no
     row["object"] = match include {
         Include::Nothing => Value::Null,
         Include::Metadata => metadata_of(object.value(), version),
-        Include::Object => object.value().clone(),
+        Include::Object => shown(kind, object),
     };
     Bytes::from(row.to_string())
 }

@@ -1,6 +1,7 @@
 //! The rules of the kinds, as [`apimachinery`] has them, in the shape that the registry calls.
 
 use apimachinery::decode::{self, FieldValidation, Json};
+use apimachinery::event;
 use apimachinery::field::FieldErrors;
 use apimachinery::patch::{self, JsonPatchError};
 use apimachinery::prepare::{self, CreateContext, Subresource, UpdateContext};
@@ -14,13 +15,17 @@ use uuid::Uuid;
 use crate::registry::meta;
 use crate::registry::update::Patch;
 
-/// Decodes strictly; returns the object and warnings.
+/// Decodes strictly; returns the object in the form in which it is stored, and warnings.
 pub(crate) fn decode(
     kind: &ResourceType,
     body: Json,
     validation: FieldValidation,
 ) -> Result<(Value, Vec<String>), ApiError> {
-    decode::strict_with(kind, body.value, validation, body.duplicates)
+    let (mut object, warnings) = decode::strict_with(kind, body.value, validation, body.duplicates)?;
+    if event::is_other_form(kind) {
+        event::to_stored(&mut object);
+    }
+    Ok((object, warnings))
 }
 
 /// Defaults an object that is being created and gives it what only the server decides.
@@ -88,8 +93,11 @@ fn refuse(kind: &ResourceType, object: &Value, errors: &FieldErrors) -> Result<(
     if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(kind, meta::name(object), errors)) }
 }
 
-/// Applies a patch to an object.
+/// Applies a patch to a stored object; the result is in the form of the kind.
 pub(crate) fn apply_patch(kind: &ResourceType, target: &mut Value, patch: &Patch) -> Result<(), ApiError> {
+    if event::is_other_form(kind) {
+        event::from_stored(target);
+    }
     match patch {
         Patch::Json(operations) => patch::json(target, operations).map_err(|error| json_patch_error(kind, &error)),
         Patch::Merge(fields) => {

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt};
 use serde_json::Value;
 
 use super::{MAX_SELECTOR_BYTES, SelectorError};
-use crate::scheme::ResourceType;
+use crate::{event, scheme::ResourceType};
 
 /// One condition on one field.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct FieldSelector {
 }
 
 impl FieldSelector {
-    /// Reads the text form (`fieldSelector=` of a list request).
+    /// Reads the text form (`fieldSelector=` of a list request). Events are matched in the form in which they are stored.
     ///
     /// # Errors
     /// When the text is no selector, or objects of this type cannot be selected by one of the fields.
@@ -45,7 +45,8 @@ impl FieldSelector {
             }
             let term = parse_term(&part)?;
             supported(ty, &term.path)?;
-            terms.push(term);
+            let path = if event::is_other_form(ty) { event::stored_path(&term.path) } else { term.path };
+            terms.push(Term { path, ..term });
         }
         Ok(Self { terms })
     }
@@ -173,7 +174,20 @@ fn supported(ty: &ResourceType, path: &str) -> Result<(), SelectorError> {
             "source",
             "type",
         ],
+        ("events.k8s.io", "Event") => &[
+            "regarding.kind",
+            "regarding.namespace",
+            "regarding.name",
+            "regarding.uid",
+            "regarding.apiVersion",
+            "regarding.resourceVersion",
+            "regarding.fieldPath",
+            "reason",
+            "reportingController",
+            "type",
+        ],
         ("", "Secret") => &["type"],
+        ("apps", "ReplicaSet") => &["status.replicas"],
         ("", "Node") => &["spec.unschedulable"],
         ("", "Namespace") => &["status.phase"],
         ("batch", "Job") => &["status.successful"],

@@ -7,7 +7,7 @@ use k8s_openapi::{
     api::core::v1::{ConfigMap, Event, Secret},
 };
 
-use super::{invalid_for, names, text};
+use super::{invalid_for, names, required, text};
 use crate::field::{FieldErrors, Path};
 
 /// Checks a ConfigMap.
@@ -115,6 +115,42 @@ pub(super) fn event(errors: &mut FieldErrors, event: &Event) {
         errors.invalid(&path, about, "does not match event.namespace");
     }
 }
+
+/// Checks an Event that comes in the form of events.k8s.io/v1, which demands more.
+pub(super) fn new_event(errors: &mut FieldErrors, event: &Event) {
+    self::event(errors, event);
+    if event.event_time.is_none() {
+        errors.required(&Path::new("eventTime"), "");
+    }
+    for (field, value) in [
+        ("reportingController", text(&event.reporting_component)),
+        ("reportingInstance", text(&event.reporting_instance)),
+        ("action", text(&event.action)),
+        ("reason", text(&event.reason)),
+    ] {
+        required(errors, &Path::new(field), value);
+        if value.len() > MOST_NAME_BYTES {
+            errors.invalid(&Path::new(field), "", format!("can have at most {MOST_NAME_BYTES} characters"));
+        }
+    }
+    let controller = text(&event.reporting_component);
+    if !controller.is_empty() {
+        invalid_for(errors, &Path::new("reportingController"), controller, names::qualified_name(controller));
+    }
+    if text(&event.message).len() > MOST_NOTE_BYTES {
+        errors.invalid(&Path::new("note"), "", format!("can have at most {MOST_NOTE_BYTES} characters"));
+    }
+    let kind = text(&event.type_);
+    if !matches!(kind, "Normal" | "Warning") {
+        errors.invalid(&Path::new("type"), "", format!("has invalid value: {kind}"));
+    }
+}
+
+/// `ReportingInstanceLengthLimit`, `ActionLengthLimit` and `ReasonLengthLimit`.
+const MOST_NAME_BYTES: usize = 128;
+
+/// `NoteLengthLimit`.
+const MOST_NOTE_BYTES: usize = 1024;
 
 /// `MaxSecretSize`, which holds for ConfigMaps as well.
 const MOST_BYTES: usize = 1 << 20;

@@ -41,7 +41,7 @@ fn name(errors: &mut FieldErrors, path: &Path, ty: &ResourceType, meta: &ObjectM
     let check = |text: &str| match (ty.group, ty.kind) {
         ("", "Namespace") => names::dns_label(text),
         // Events are named after what they are about, whatever its name looks like.
-        ("", "Event") => Vec::new(),
+        (_, "Event") => Vec::new(),
         // Any segment of a path will do, which is asked of every name.
         ("rbac.authorization.k8s.io", _) => Vec::new(),
         ("", "Service") => names::dns_1035_label(text),

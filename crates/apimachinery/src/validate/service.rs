@@ -56,10 +56,10 @@ pub(super) fn service_update(errors: &mut FieldErrors, old: &Service, new: &Serv
         let spec = service.spec.as_ref().filter(|spec| text(&spec.type_) != "ExternalName");
         spec.and_then(|spec| spec.cluster_ip.clone()).filter(|ip| !ip.is_empty())
     };
-    if let (Some(before), Some(after)) = (ip(old), ip(new)) {
-        if before != after {
-            errors.invalid(&Path::new("spec").child("clusterIPs").index(0), json!([after]), "may not change once set");
-        }
+    if let (Some(before), Some(after)) = (ip(old), ip(new))
+        && before != after
+    {
+        errors.invalid(&Path::new("spec").child("clusterIPs").index(0), json!([after]), "may not change once set");
     }
 }
 

@@ -48,7 +48,7 @@ impl EventWrites {
 impl Registry {
     /// Notes the events that are stored already, in the order of their times.
     pub(crate) fn resume_events(&self) {
-        for kind in scheme::all().iter().filter(|kind| is_event(kind)) {
+        for kind in scheme::all().iter().filter(|kind| is_event(kind) && kind.group.is_empty()) {
             let snapshot = self.store.snapshot(&strategy::table(kind));
             let mut events: Vec<_> = snapshot.range("", "").map(|event| (self.last_seen(event), event)).collect();
             events.sort_by_key(|(at, event)| (*at, event.revision()));

@@ -1,5 +1,6 @@
 //! Where kinds differ in how they are created, updated and deleted.
 
+use apimachinery::event;
 use apimachinery::scheme::ResourceType;
 use serde_json::Value;
 
@@ -14,9 +15,9 @@ pub(crate) enum Dependents {
     Orphan,
 }
 
-/// Name of the table that holds a kind.
+/// Name of the table that holds a kind; the two forms of events are one.
 pub(crate) fn table(kind: &ResourceType) -> String {
-    kind.qualified()
+    if event::is_other_form(kind) { kind.plural.to_owned() } else { kind.qualified() }
 }
 
 /// S9-19: Jobs leave their pods behind unless told otherwise, for the sake of old clients.

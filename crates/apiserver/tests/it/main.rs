@@ -9,6 +9,7 @@ mod basics;
 mod deletion;
 mod discovery;
 mod durable;
+mod events;
 mod fuzz;
 mod kubectl;
 mod lists;
