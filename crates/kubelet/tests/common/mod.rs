@@ -2,14 +2,16 @@
 
 use std::{
     collections::BTreeMap,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use cri::{
-    ContainerConfig, ContainerFilter, ContainerId, ContainerState, ContainerStatus, Error, ExecOutput, ExecRequest,
-    ExitReason, ImageAuth, ImageInfo, ImageService, ObjectKind, Result, RuntimeEvent, RuntimeEventKind, RuntimeService,
-    SandboxConfig, SandboxId, SandboxState, SandboxStatus,
+    Connection, ContainerConfig, ContainerFilter, ContainerId, ContainerState, ContainerStatus, Error, ExecOutput,
+    ExecRequest, ExecSession, ExitReason, ImageAuth, ImageInfo, ImageService, ObjectKind, Result, RuntimeEvent,
+    RuntimeEventKind, RuntimeService, SandboxConfig, SandboxId, SandboxState, SandboxStatus, Session, StreamingService,
+    Streams,
 };
 use tokio::sync::{Notify, broadcast};
 
@@ -323,6 +325,23 @@ impl RuntimeService for FakeRuntime {
 
     fn events(&self) -> broadcast::Receiver<RuntimeEvent> {
         self.events.subscribe()
+    }
+}
+
+/// Says which instance a session was opened in, as its end.
+impl StreamingService for FakeRuntime {
+    async fn exec(&self, id: &ContainerId, _: ExecSession) -> Result<Session> {
+        self.attach(id, Streams::default()).await
+    }
+
+    async fn attach(&self, id: &ContainerId, _: Streams) -> Result<Session> {
+        let end = Error::StartFailed { message: id.0.clone() };
+        let end = Box::pin(std::future::ready(Err(end)));
+        Ok(Session { stdin: None, stdout: None, stderr: None, resize: None, end })
+    }
+
+    async fn connect(&self, sandbox: &SandboxId, port: u16) -> Result<Pin<Box<dyn Connection>>> {
+        Err(Error::FailedPrecondition { message: format!("nobody listens on {port} in {}", sandbox.0) })
     }
 }
 
