@@ -156,7 +156,7 @@ fn dry(old: &Object, step: Step) -> Deleted {
 }
 
 /// The checks of `rest.BeforeDelete`; they name the kind where others name the resource.
-fn check_preconditions(place: Place<'_>, old: &Value, options: &DeleteOptions) -> Result<(), ApiError> {
+pub(super) fn check_preconditions(place: Place<'_>, old: &Value, options: &DeleteOptions) -> Result<(), ApiError> {
     let uid = meta::uid(old);
     if let Some(wanted) = options.uid.as_deref().filter(|wanted| *wanted != uid) {
         let why = format!(

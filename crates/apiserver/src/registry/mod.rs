@@ -14,6 +14,7 @@ pub(crate) mod list;
 pub(crate) mod log;
 pub(crate) mod meta;
 pub(crate) mod namespace;
+mod namespace_content;
 mod resume;
 pub(crate) mod scale;
 pub(crate) mod selection;

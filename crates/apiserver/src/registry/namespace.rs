@@ -2,7 +2,7 @@
 //!
 //! A namespace in `Terminating` has its content deleted at once; each removal inside it looks
 //! whether it was the last one. So no task and no period is needed, and content that is deleted
-//! gracefully (pods) simply keeps the namespace a little longer.
+//! gracefully (pods) simply keeps the namespace a little longer; see `namespace_content`.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use apimachinery::status::ApiError;
 use apimachinery::time::seconds;
 use serde_json::json;
 
-use super::delete::{DeleteOptions, Deleted, Propagation};
+use super::delete::{DeleteOptions, Deleted, check_preconditions};
 use super::{MOST_ROUNDS, Place, Registry, WriteOptions, meta, strategy};
 use crate::rules;
 use crate::store::{Change, Expected, Object};
@@ -68,14 +68,15 @@ impl Registry {
         if !held || options.dry_run {
             return self.delete_only(place, options);
         }
-        let marked = self.mark_namespace(place)?;
+        let marked = self.mark_namespace(place, options)?;
         self.advance_namespace(place.name);
         Ok(Deleted::Pending(marked))
     }
 
-    fn mark_namespace(&self, place: Place<'_>) -> Result<Arc<Object>, ApiError> {
+    fn mark_namespace(&self, place: Place<'_>, options: &DeleteOptions) -> Result<Arc<Object>, ApiError> {
         for _ in 0..MOST_ROUNDS {
             let old = self.get(place)?;
+            check_preconditions(place, old.value(), options)?;
             if meta::is_deleting(old.value()) {
                 return Ok(old);
             }
@@ -98,45 +99,6 @@ impl Registry {
 
     pub(crate) fn namespace(&self, name: &str) -> Option<Arc<Object>> {
         self.store.get(&strategy::table(namespaces()?), name)
-    }
-
-    /// Deletes what a namespace that goes still holds; when it holds nothing, removes it.
-    pub(crate) fn advance_namespace(&self, name: &str) {
-        let options = DeleteOptions { propagation: Some(Propagation::Background), ..DeleteOptions::default() };
-        let prefix = format!("{name}/");
-        let mut empty = true;
-        for kind in scheme::all().iter().filter(|kind| kind.namespaced) {
-            for object in self.store.snapshot(&strategy::table(kind)).range(&prefix, "") {
-                let gone = match self.delete_only(Place::of(kind, object.value()), &options) {
-                    Ok(Deleted::Gone(_)) => true,
-                    Ok(Deleted::Pending(_)) => false,
-                    Err(error) => error.code == 404,
-                };
-                empty &= gone;
-            }
-        }
-        if empty {
-            self.finish_namespace(name);
-        }
-    }
-
-    /// Removes an empty namespace, unless a finalizer of its own still holds it.
-    fn finish_namespace(&self, name: &str) {
-        let Some(kind) = namespaces() else { return };
-        for _ in 0..MOST_ROUNDS {
-            let Some(old) = self.namespace(name).filter(|old| meta::is_deleting(old.value())) else { return };
-            let mut new = old.value().clone();
-            new["spec"] = json!({});
-            let change = match meta::finalizers(&new).is_empty() {
-                true => Change::DeleteAs(new),
-                false if new == *old.value() => return,
-                false => Change::Put(new),
-            };
-            if self.store.commit(&strategy::table(kind), old.key(), Expected::Revision(old.revision()), change).is_ok()
-            {
-                return;
-            }
-        }
     }
 
     /// Goes on with what is done to namespaces in several writes, which an end of the server can cut short.

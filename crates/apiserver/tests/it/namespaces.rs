@@ -72,6 +72,51 @@ async fn a_namespace_waits_for_its_pods_and_takes_nothing_new() {
     assert!(all.get_opt("a").await.expect("get").is_none());
 }
 
+/// The conditions of a namespace that goes, those that are true with their messages.
+async fn true_conditions(all: &Api<Namespace>) -> Vec<(String, String)> {
+    let status = all.get("a").await.expect("namespace").status.expect("status");
+    let conditions = status.conditions.expect("conditions");
+    assert_eq!(conditions.len(), 5, "{conditions:?}");
+    let held = conditions.into_iter().filter(|condition| condition.status == "True");
+    held.map(|condition| (condition.type_, condition.message.unwrap_or_default())).collect()
+}
+
+#[tokio::test]
+async fn pods_go_before_what_they_need_and_the_namespace_says_what_is_left() {
+    let rig = Rig::new();
+    let all = namespace(&rig, "a").await;
+    let pods: Api<Pod> = Api::namespaced(rig.client.clone(), "a");
+    let maps: Api<ConfigMap> = Api::namespaced(rig.client.clone(), "a");
+    let map = json!({"metadata": {"name": "m", "finalizers": ["example.com/hold"]}});
+    maps.create(&PostParams::default(), &serde_json::from_value(map).expect("map")).await.expect("create");
+    pods.create(&PostParams::default(), &pod("p", json!({"spec": {"nodeName": "n"}}))).await.expect("create");
+    all.delete("a", &DeleteParams::default()).await.expect("delete");
+    assert_eq!(maps.get("m").await.expect("map").metadata.deletion_timestamp, None);
+    let content =
+        |text: &str| ("NamespaceContentRemaining".to_owned(), format!("Some resources are remaining: {text}"));
+    assert_eq!(true_conditions(&all).await, [content("pods. has 1 resource instances")]);
+    pods.delete("p", &DeleteParams::default().grace_period(0)).await.expect("delete");
+    assert!(maps.get("m").await.expect("map").metadata.deletion_timestamp.is_some());
+    let finalizers = (
+        "NamespaceFinalizersRemaining".to_owned(),
+        "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances".to_owned(),
+    );
+    assert_eq!(true_conditions(&all).await, [content("configmaps. has 1 resource instances"), finalizers]);
+    let release = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    maps.patch("m", &PatchParams::default(), &release).await.expect("release");
+    assert!(all.get_opt("a").await.expect("get").is_none());
+}
+
+#[tokio::test]
+async fn a_namespace_is_deleted_only_if_it_is_the_one_that_was_meant() {
+    let rig = Rig::new();
+    let all = namespace(&rig, "a").await;
+    let other = kube::api::Preconditions { uid: Some("other".to_owned()), resource_version: None };
+    let params = DeleteParams { preconditions: Some(other), ..DeleteParams::default() };
+    assert!(refusal(all.delete("a", &params).await).starts_with("409 Conflict"));
+    assert_eq!(all.get("a").await.expect("get").metadata.deletion_timestamp, None);
+}
+
 #[tokio::test]
 async fn a_finalizer_in_a_namespace_holds_it() {
     let rig = Rig::new();

@@ -30,7 +30,7 @@ pub fn plan(view: &EndpointsView<'_>) -> Option<Endpoints> {
     let subsets = Some(subsets).filter(|subsets| !subsets.is_empty());
     let before = view.endpoints;
     let annotations = before.and_then(|endpoints| endpoints.metadata.annotations.clone()).unwrap_or_default();
-    let said = annotations.get(OVER_CAPACITY).is_some();
+    let said = annotations.contains_key(OVER_CAPACITY);
     let same = |old: &Endpoints| {
         let old_subsets = old.subsets.clone().filter(|subsets| !subsets.is_empty());
         old_subsets == subsets && old.metadata.labels.as_ref() == Some(&labels) && said != complete
