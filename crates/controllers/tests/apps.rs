@@ -33,40 +33,6 @@ fn web(replicas: i32, more: Value) -> Value {
     web
 }
 
-/// Makes every bound pod ready and lets every stopping one go, for as long as it is polled.
-async fn play_kubelet(world: &World) -> ! {
-    let ready = |pod: &Pod| {
-        let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-        conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
-    };
-    let open = |pod: &&Pod| {
-        let bound = pod.spec.as_ref().unwrap().node_name.is_some();
-        bound && (pod.metadata.deletion_timestamp.is_some() || !ready(pod))
-    };
-    loop {
-        let pods = world.pods_for_ever(|pods| pods.iter().any(|pod| open(&pod))).await;
-        for pod in pods.iter().filter(open) {
-            if pod.metadata.deletion_timestamp.is_some() {
-                let gone = world.api::<Pod>().delete(&pod.name_any(), &DeleteParams::default().grace_period(0)).await;
-                drop(gone);
-            } else {
-                let ready = json!({"type": "Ready", "status": "True", "lastTransitionTime": "2020-01-01T00:00:00Z"});
-                let patch = Patch::Merge(json!({"status": {"phase": "Running", "conditions": [ready]}}));
-                let patched = world.api::<Pod>().patch_status(&pod.name_any(), &PatchParams::default(), &patch).await;
-                drop(patched);
-            }
-        }
-    }
-}
-
-/// Waits for something while pods become ready and end as they should.
-async fn meanwhile<T>(world: &World, wanted: impl Future<Output = T>) -> T {
-    tokio::select! {
-        done = wanted => done,
-        _ = play_kubelet(world) => unreachable!("it goes on for ever"),
-    }
-}
-
 fn rolled_out(all: &[Deployment]) -> bool {
     all.len() == 1
         && all.iter().all(|deployment| {
@@ -100,7 +66,7 @@ async fn a_replica_set_keeps_its_number_of_pods_and_says_so() {
     let available = |sets: &[ReplicaSet]| {
         sets[0].status.as_ref().is_some_and(|s| (s.replicas, s.available_replicas) == (3, Some(3)))
     };
-    meanwhile(&world, world.wait_all("available", available)).await;
+    world.meanwhile(world.wait_all("available", available)).await;
     let pods = world.pods("pods", |pods| pods.len() == 3).await;
     let events = world.events("ReplicaSet", 3).await;
     for pod in &pods {
@@ -112,9 +78,9 @@ async fn a_replica_set_keeps_its_number_of_pods_and_says_so() {
         .await;
     let patch = Patch::Merge(json!({"spec": {"replicas": 1}}));
     world.api::<ReplicaSet>().patch("web", &PatchParams::default(), &patch).await.unwrap();
-    meanwhile(&world, world.pods("one is left", |pods| pods.len() == 1)).await;
+    world.meanwhile(world.pods("one is left", |pods| pods.len() == 1)).await;
     world.api::<ReplicaSet>().delete("web", &DeleteParams::background()).await.unwrap();
-    meanwhile(&world, world.pods("none is left", <[Pod]>::is_empty)).await;
+    world.meanwhile(world.pods("none is left", <[Pod]>::is_empty)).await;
 }
 
 #[tokio::test]
@@ -137,11 +103,11 @@ async fn a_pod_is_released_by_its_labels_and_adopted_by_them() {
 async fn a_deployment_rolls_out_is_scaled_rolled_back_and_deleted() {
     let world = World::running().await;
     world.create::<Deployment>(web(3, json!({}))).await;
-    let first = meanwhile(&world, world.wait_all("rolled out", rolled_out)).await.remove(0);
+    let first = world.meanwhile(world.wait_all("rolled out", rolled_out)).await.remove(0);
     assert_eq!(first.annotations()[deployment::REVISION], "1");
     set_image(&world, "v2").await;
-    meanwhile(&world, world.wait_all("rolled out again", rolled_out)).await;
-    meanwhile(&world, world.pods("old pods are gone", |pods| pods.len() == 3)).await;
+    world.meanwhile(world.wait_all("rolled out again", rolled_out)).await;
+    world.meanwhile(world.pods("old pods are gone", |pods| pods.len() == 3)).await;
     assert_eq!(images(&world).await, ["v2", "v2", "v2"]);
     let sets = world.wait_all("both", |sets: &[ReplicaSet]| sets.len() == 2).await;
     let mut revisions: Vec<_> = sets.iter().map(|set| set.annotations()[deployment::REVISION].clone()).collect();
@@ -149,10 +115,10 @@ async fn a_deployment_rolls_out_is_scaled_rolled_back_and_deleted() {
     assert_eq!(revisions, ["1", "2"]);
     let patch = Patch::Merge(json!({"spec": {"replicas": 5}}));
     world.api::<Deployment>().patch("web", &PatchParams::default(), &patch).await.unwrap();
-    meanwhile(&world, world.pods("scaled", |pods| pods.len() == 5)).await;
+    world.meanwhile(world.pods("scaled", |pods| pods.len() == 5)).await;
     set_image(&world, "v1").await;
     let back = |all: &[Deployment]| rolled_out(all) && all[0].annotations()[deployment::REVISION] == "3";
-    meanwhile(&world, world.wait_all("rolled back", back)).await;
+    world.meanwhile(world.wait_all("rolled back", back)).await;
     let events = world.events("Deployment", 4).await;
     let name = sets.iter().find(|set| set.annotations()[deployment::REVISION] == "1").unwrap().name_any();
     assert!(
@@ -160,7 +126,7 @@ async fn a_deployment_rolls_out_is_scaled_rolled_back_and_deleted() {
         "{events:?}"
     );
     world.api::<Deployment>().delete("web", &DeleteParams::foreground()).await.unwrap();
-    meanwhile(&world, world.wait_all("no deployment", <[Deployment]>::is_empty)).await;
+    world.meanwhile(world.wait_all("no deployment", <[Deployment]>::is_empty)).await;
     assert!(world.pods("pods", |_| true).await.is_empty());
     assert!(world.wait_all("sets", |_: &[ReplicaSet]| true).await.is_empty());
 }
@@ -177,14 +143,14 @@ async fn controllers_killed_after_any_write_finish_the_rollout_with_no_pod_too_m
             world.wait_all("rolled out again", rolled_out).await;
         };
         let survived = tokio::select! {
-            _ = meanwhile(&world, rollout) => true,
+            _ = world.meanwhile(rollout) => true,
             _ = blown.wait_for(|blown| *blown) => false,
         };
         world.kill().await;
         world.start(Options::default());
         set_image(&world, "v2").await;
-        meanwhile(&world, world.wait_all("rolled out again", rolled_out)).await;
-        meanwhile(&world, world.pods("two pods", |pods| pods.len() == 2)).await;
+        world.meanwhile(world.wait_all("rolled out again", rolled_out)).await;
+        world.meanwhile(world.pods("two pods", |pods| pods.len() == 2)).await;
         assert_eq!(images(&world).await, ["v2", "v2"], "killed after write {writes}");
         if survived {
             assert!(writes > 15, "there are more writes than {writes}");

@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use common::{HandClock, World, conditions, job};
 use controllers::Options;
+use futures::{StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
 use k8s_openapi::api::rbac::v1::Role;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
@@ -164,4 +166,50 @@ async fn an_owner_in_another_namespace_is_none_and_people_are_told() {
     assert_eq!((reason.as_str(), message), ("OwnerRefInvalidNamespace", expected));
     assert!(child.metadata.uid.is_some());
     assert!(elsewhere.get_opt("foreign").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_namespace_goes_with_all_that_runs_in_it_also_if_the_controllers_are_killed_meanwhile() {
+    for writes in [1, 3, 6, 9, 1000] {
+        let mut world = World::new().await;
+        world.start(Options::default());
+        let namespaces: Api<Namespace> = Api::all(world.client.clone());
+        let new: Namespace = common::from(json!({"metadata": {"name": "a"}}));
+        namespaces.create(&PostParams::default(), &new).await.unwrap();
+        let template =
+            json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "app", "image": "i"}]}});
+        let web: Deployment = common::from(json!({
+            "metadata": {"name": "web"},
+            "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "web"}}, "template": template},
+        }));
+        let in_a = |world: &World| Api::<Deployment>::namespaced(world.client.clone(), "a");
+        in_a(&world).create(&PostParams::default(), &web).await.unwrap();
+        let work: Job = common::from(job("work", json!({"parallelism": 2, "completions": 2})));
+        Api::<Job>::namespaced(world.client.clone(), "a").create(&PostParams::default(), &work).await.unwrap();
+        let pods = Api::<Pod>::namespaced(world.client.clone(), "a");
+        let five = async {
+            let mut changes = kube::runtime::watcher(pods.clone(), kube::runtime::watcher::Config::default()).boxed();
+            while changes.try_next().await.is_ok() {
+                if pods.list(&ListParams::default()).await.unwrap().items.len() == 5 {
+                    break;
+                }
+            }
+        };
+        world.meanwhile(five).await;
+        world.kill().await;
+        let mut blown = world.start_doomed(Options::default(), writes);
+        namespaces.delete("a", &DeleteParams::default()).await.unwrap();
+        let gone =
+            kube::runtime::wait::await_condition(namespaces.clone(), "a", |found: Option<&Namespace>| found.is_none());
+        tokio::pin!(gone);
+        tokio::select! {
+            done = world.meanwhile(&mut gone) => drop(done.unwrap()),
+            _ = blown.wait_for(|blown| *blown) => {
+                world.kill().await;
+                world.start(Options::default());
+                world.meanwhile(gone).await.unwrap();
+            }
+        }
+        assert!(pods.list(&ListParams::default()).await.unwrap().items.is_empty());
+    }
 }
