@@ -135,7 +135,7 @@ impl Instance {
         };
         let mut lock = open_lock(&server_lock_path(&id))?;
         if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Err(taken(&dirs, &mut lock));
+            return Err(taken(&dirs, &mut lock).into());
         }
         let text = serde_json::to_vec(&ServerLock { dirs: dirs.clone(), pid: std::process::id() });
         lock.set_len(0)
@@ -211,19 +211,29 @@ fn check_id(id: &str) -> Result<String> {
     good.then(|| id.to_owned()).with_context(|| format!("{id:?} is not the id of an instance"))
 }
 
+/// The directories belong to a server that runs.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServerRuns {
+    /// In this data directory.
+    #[error("another server (process {pid}) uses {}", data.display())]
+    Here { pid: u32, data: PathBuf },
+    /// In the directory that this one is a copy of: their pods cannot be told apart.
+    #[error("{} is a copy of {}, whose server runs (process {pid})", data.display(), original.display())]
+    InOriginal { pid: u32, data: PathBuf, original: PathBuf },
+    /// It is just starting.
+    #[error("another server uses {}", data.display())]
+    Starting { data: PathBuf },
+}
+
 /// Says who has the server's lock.
-fn taken(dirs: &Dirs, lock: &mut File) -> anyhow::Error {
+fn taken(dirs: &Dirs, lock: &mut File) -> ServerRuns {
     let mut text = String::new();
     let owner = lock.read_to_string(&mut text).ok().and_then(|_| serde_json::from_str::<ServerLock>(&text).ok());
+    let data = dirs.data.clone();
     match owner {
-        Some(owner) if owner.dirs.data != dirs.data => anyhow::anyhow!(
-            "{} is a copy of {}, whose server runs (process {})",
-            dirs.data.display(),
-            owner.dirs.data.display(),
-            owner.pid
-        ),
-        Some(owner) => anyhow::anyhow!("another server (process {}) uses {}", owner.pid, dirs.data.display()),
-        None => anyhow::anyhow!("another server uses {}", dirs.data.display()),
+        None => ServerRuns::Starting { data },
+        Some(ServerLock { dirs, pid }) if dirs.data == data => ServerRuns::Here { pid, data },
+        Some(ServerLock { dirs, pid }) => ServerRuns::InOriginal { pid, data, original: dirs.data },
     }
 }
 

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use super::require_root;
 use crate::{
-    Dirs,
+    Dirs, Instance,
     error::{CommandError, Exit},
+    instance::ServerRuns,
     output::Screen,
     serve::{self, Settings},
 };
@@ -40,6 +41,10 @@ pub(crate) enum LogFormat {
 pub(crate) fn main(args: &Args, dirs: &Dirs) -> Result<Exit, CommandError> {
     require_root()?;
     let settings = Settings { listen: args.listen };
-    serve::serve(dirs, &settings, &Screen::new(false))?;
+    let instance = Instance::open_server(dirs).map_err(|error| match error.is::<ServerRuns>() {
+        true => CommandError::from(error).hint("end it, or choose another --data-dir"),
+        false => error.into(),
+    })?;
+    serve::serve(dirs, instance, &settings, &Screen::new(false))?;
     Ok(Exit::Success)
 }

@@ -58,9 +58,8 @@ struct Server {
 }
 
 /// Runs a server until it is told to end.
-pub(crate) fn serve(dirs: &Dirs, settings: &Settings, screen: &Screen) -> Result<()> {
+pub(crate) fn serve(dirs: &Dirs, instance: Instance, settings: &Settings, screen: &Screen) -> Result<()> {
     let executor = executor()?;
-    let instance = Instance::open_server(dirs)?;
     let result = executor.block_on(async {
         let mut signals = Signals::new()?;
         let server = Server::start(dirs, &instance, settings, screen).await?;

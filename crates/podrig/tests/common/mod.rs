@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::unwrap_used, reason = "each test uses a part of it; a test fails by panicking")]
 
+pub(crate) mod server;
+
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
