@@ -9,7 +9,7 @@ use runtime::image::Store;
 
 use super::require_root;
 use crate::{
-    Dirs,
+    Dirs, demo,
     error::{CommandError, Exit},
     output::Screen,
     run::executor,
@@ -27,8 +27,12 @@ enum Command {
     /// Load images from an archive of `docker save`, or an OCI layout (archive or directory)
     Load {
         /// The archive or directory
-        #[arg(required = true, value_name = "FILE")]
+        #[arg(required_unless_present = "demo", value_name = "FILE")]
         files: Vec<PathBuf>,
+
+        /// Load the two images of `podrig demo`: zwindler/slow-sidecar and zwindler/sidecar-user
+        #[arg(long)]
+        demo: bool,
     },
     /// Pull images from their registries
     Pull {
@@ -54,7 +58,12 @@ pub(crate) fn main(args: Args, dirs: &Dirs) -> Result<Exit, CommandError> {
     let store = Store::open(&dirs.images()).context("opening the image store")?;
     let screen = Screen::new(false);
     match args.command {
-        Command::Load { files } => load(&store, &screen, &files)?,
+        Command::Load { files, demo } => {
+            if demo {
+                load_demo(&store, &screen)?;
+            }
+            load(&store, &screen, &files)?;
+        }
         Command::Pull { images } => executor()?.block_on(pull(&store, &screen, &images))?,
         Command::List => screen.result(&table(&store.list().context("listing images")?)),
         Command::Remove { images } => remove(&store, &screen, &images)?,
@@ -68,6 +77,13 @@ fn load(store: &Store, screen: &Screen, files: &[PathBuf]) -> Result<(), Command
         for image in images {
             screen.result(&format!("loaded {}", names(&image).join(", ")));
         }
+    }
+    Ok(())
+}
+
+fn load_demo(store: &Store, screen: &Screen) -> Result<(), CommandError> {
+    for image in demo::add_images(store)? {
+        screen.result(&format!("loaded {image}"));
     }
     Ok(())
 }

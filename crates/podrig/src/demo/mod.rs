@@ -13,8 +13,8 @@ pub(crate) const NATIVE: &str = include_str!("native.yaml");
 /// Where the executable lies in the images.
 const PROGRAM: &str = "podrig";
 
-/// Puts the demo's images into the store, unless they are there already from this executable.
-pub(crate) fn add_images(store: &Store) -> Result<()> {
+/// Puts the demo's images into the store, unless they are there already from this executable; returns their names.
+pub(crate) fn add_images(store: &Store) -> Result<[&'static str; apps::ALL.len()]> {
     for app in apps::ALL {
         let spec = ImageSpec {
             names: vec![app.image.to_owned()],
@@ -26,5 +26,5 @@ pub(crate) fn add_images(store: &Store) -> Result<()> {
         };
         store.add(&spec).with_context(|| format!("making image {}", app.image))?;
     }
-    Ok(())
+    Ok(apps::ALL.map(|app| app.image))
 }
