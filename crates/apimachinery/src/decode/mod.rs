@@ -1,6 +1,7 @@
 //! From text to checked objects: YAML and JSON, unknown fields, wrong types.
 
 mod json;
+mod normalise;
 mod prune;
 mod typed;
 mod yaml;
@@ -108,7 +109,7 @@ pub fn strict_with(
     mut problems: Vec<String>,
 ) -> Result<(Value, Vec<String>), ApiError> {
     let value = with_type(ty, value)?;
-    let decoded = typed::normalise(ty, &value).map_err(|e| cannot_handle(ty, &e))?;
+    let decoded = normalise::normalise(ty, value).map_err(|e| cannot_handle(ty, &e))?;
     problems.extend(decoded.unknown.iter().map(|path| format!("unknown field {}", quote(path))));
     match validation {
         FieldValidation::Strict if !problems.is_empty() => {
@@ -130,7 +131,7 @@ pub fn strict_with(
 /// # Errors
 /// A text with the path of the field that has the wrong type.
 pub fn object<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
-    typed::decode(value).map(|(object, _)| object)
+    typed::decode(value)
 }
 
 /// Turns a typed object into the form in which it is stored.
@@ -182,3 +183,6 @@ fn cannot_handle(ty: &ResourceType, why: &str) -> ApiError {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod objects;

@@ -1,26 +1,10 @@
-//! Reads a JSON value as a type of the API, remembering where it is.
+//! Reads a JSON value as a type of the API, remembering where it is, so that it can say which field does not fit.
 //!
-//! One deserializer does what would otherwise need two wrappers around `serde_json`'s: it knows the path of the
-//! field at which a type does not fit, and it collects the paths of the fields that the type does not have. Like
-//! Go's decoder it takes `null` for the zero value.
+//! Like Go's decoder it takes `null` for the zero value.
 
 use std::{cell::RefCell, fmt};
 
-use k8s_openapi::api::{
-    apps::v1::{ControllerRevision, Deployment, ReplicaSet},
-    batch::v1::{CronJob, Job},
-    coordination::v1::Lease,
-    core::v1::{
-        ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, Pod, PodTemplate, ResourceQuota, Secret, Service,
-        ServiceAccount,
-    },
-    discovery::v1::EndpointSlice,
-    events::v1::Event as OtherEvent,
-    rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
-    scheduling::v1::PriorityClass,
-};
 use serde::{
-    Serialize,
     de::{
         self, DeserializeOwned, IntoDeserializer, Visitor,
         value::{StrDeserializer, StringDeserializer},
@@ -29,56 +13,15 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-use crate::{
-    quantity::{Quantity, QuantityError},
-    scheme::ResourceType,
-};
+use crate::quantity::{Quantity, QuantityError};
 
-/// A value in stored form and the unknown fields it had.
-pub(super) struct Normalised {
-    pub(super) value: Value,
-    pub(super) unknown: Vec<String>,
-}
-
-/// Passes a value through the type of its resource.
-pub(super) fn normalise(ty: &ResourceType, value: &Value) -> Result<Normalised, String> {
-    match (ty.group, ty.kind) {
-        ("", "Pod") => through::<Pod>(value),
-        ("", "ConfigMap") => through::<ConfigMap>(value),
-        ("", "Secret") => through::<Secret>(value),
-        ("", "Namespace") => through::<Namespace>(value),
-        ("", "Node") => through::<Node>(value),
-        ("", "ServiceAccount") => through::<ServiceAccount>(value),
-        ("", "Event") => through::<Event>(value),
-        ("events.k8s.io", "Event") => through::<OtherEvent>(value),
-        ("batch", "Job") => through::<Job>(value),
-        ("batch", "CronJob") => through::<CronJob>(value),
-        ("coordination.k8s.io", "Lease") => through::<Lease>(value),
-        ("", "PodTemplate") => through::<PodTemplate>(value),
-        ("", "LimitRange") => through::<LimitRange>(value),
-        ("", "ResourceQuota") => through::<ResourceQuota>(value),
-        ("", "Service") => through::<Service>(value),
-        ("", "Endpoints") => through::<Endpoints>(value),
-        ("apps", "ReplicaSet") => through::<ReplicaSet>(value),
-        ("apps", "Deployment") => through::<Deployment>(value),
-        ("apps", "ControllerRevision") => through::<ControllerRevision>(value),
-        ("discovery.k8s.io", "EndpointSlice") => through::<EndpointSlice>(value),
-        ("scheduling.k8s.io", "PriorityClass") => through::<PriorityClass>(value),
-        ("rbac.authorization.k8s.io", "Role") => through::<Role>(value),
-        ("rbac.authorization.k8s.io", "RoleBinding") => through::<RoleBinding>(value),
-        ("rbac.authorization.k8s.io", "ClusterRole") => through::<ClusterRole>(value),
-        ("rbac.authorization.k8s.io", "ClusterRoleBinding") => through::<ClusterRoleBinding>(value),
-        (group, kind) => Err(format!("no kind {kind:?} is registered in group {group:?}")),
-    }
-}
-
-/// Reads a value as a type and returns the paths of unknown fields.
-pub(super) fn decode<T: DeserializeOwned>(value: &Value) -> Result<(T, Vec<String>), String> {
+/// Reads a value as a type; fields that the type does not have are left out.
+pub(super) fn decode<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
     let context = Context::default();
     let object = T::deserialize(De { value, context: &context, depth: 0 });
     let path = context.path.into_inner();
     match object {
-        Ok(object) => Ok((object, context.unknown.into_inner())),
+        Ok(object) => Ok(object),
         Err(Failure(message)) if path.is_empty() => Err(message),
         Err(Failure(message)) => Err(format!("{path}: {message}")),
     }
@@ -96,22 +39,13 @@ pub(super) fn name_of(value: &Value) -> &'static str {
     }
 }
 
-fn through<T: DeserializeOwned + Serialize>(value: &Value) -> Result<Normalised, String> {
-    let (object, unknown) = decode::<T>(value)?;
-    Ok(Normalised { value: super::encode(&object), unknown })
-}
-
 /// Deepest nesting that is followed; `serde_json` reads no deeper than this either.
 const MAX_DEPTH: usize = 128;
-
-/// Most unknown fields that are named; the API server stops at a similar number.
-const MAX_UNKNOWN: usize = 100;
 
 #[derive(Default)]
 struct Context {
     /// Where the walk is. Left as it is when an error unwinds, so that it then names the place of the error.
     path: RefCell<String>,
-    unknown: RefCell<Vec<String>>,
 }
 
 impl Context {
@@ -134,13 +68,6 @@ impl Context {
 
     fn leave(&self, before: usize) {
         self.path.borrow_mut().truncate(before);
-    }
-
-    fn note_unknown(&self) {
-        let mut unknown = self.unknown.borrow_mut();
-        if unknown.len() < MAX_UNKNOWN {
-            unknown.push(self.path.borrow().clone());
-        }
     }
 }
 
@@ -258,7 +185,6 @@ impl<'de> de::Deserializer<'de> for De<'_> {
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        self.context.note_unknown();
         visitor.visit_unit()
     }
 
