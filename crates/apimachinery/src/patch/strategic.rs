@@ -1,10 +1,13 @@
 //! Strategic merge patch: a merge patch that knows which lists are sets and by which key.
 //!
-//! Source: apimachinery `pkg/util/strategicpatch/patch.go`; the keys are the `patchMergeKey` tags of the API types.
+//! Source: apimachinery `pkg/util/strategicpatch/patch.go`; strategies and keys are those of the [schema].
 
 use serde_json::{Map, Value};
 
-use crate::scheme::ResourceType;
+use crate::{
+    schema::{self, Resolved, Scalar, Type},
+    scheme::ResourceType,
+};
 
 /// Why a strategic merge patch cannot be applied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,7 +56,7 @@ pub enum StrategicPatchError {
 pub fn strategic(ty: &ResourceType, target: &mut Value, patch: &Value) -> Result<(), StrategicPatchError> {
     let Value::Object(patch) = patch else { return Err(StrategicPatchError::NotAnObject) };
     let original = target.as_object().cloned().unwrap_or_default();
-    *target = Value::Object(Merger { ty }.maps(original, patch, "")?);
+    *target = Value::Object(maps(original, patch, schema::of(ty).map_or(UNKNOWN, Type::Object))?);
     Ok(())
 }
 
@@ -76,151 +79,138 @@ const RETAIN: &str = "$retainKeys";
 const ORDER: &str = "$setElementOrder/";
 const DELETE: &str = "$deleteFromPrimitiveList/";
 
-struct Merger<'a> {
-    ty: &'a ResourceType,
+/// Merges `patch` into a value of a type.
+fn maps(
+    mut original: Map<String, Value>,
+    patch: &Map<String, Value>,
+    ty: Type,
+) -> Result<Map<String, Value>, StrategicPatchError> {
+    match directive(patch)? {
+        Some(Directive::Replace) => return Ok(without_directives(patch)),
+        Some(Directive::Delete) => return Ok(Map::new()),
+        Some(Directive::Merge) | None => {}
+    }
+    retain(&mut original, patch)?;
+    for (field, wanted) in patch.iter().filter(|(field, _)| !field.starts_with('$')) {
+        merge_field(&mut original, field, wanted, patch, ty)?;
+    }
+    for (directive, list) in patch {
+        lone_directive(&mut original, directive, list, patch, ty)?;
+    }
+    Ok(original)
 }
 
-impl Merger<'_> {
-    /// Merges `patch` into the value of the field `name`.
-    fn maps(
-        &self,
-        mut original: Map<String, Value>,
-        patch: &Map<String, Value>,
-        name: &str,
-    ) -> Result<Map<String, Value>, StrategicPatchError> {
-        match directive(patch)? {
-            Some(Directive::Replace) => return Ok(without_directives(patch)),
-            Some(Directive::Delete) => return Ok(Map::new()),
-            Some(Directive::Merge) | None => {}
-        }
-        retain(&mut original, patch)?;
-        for (field, wanted) in patch.iter().filter(|(field, _)| !field.starts_with('$')) {
-            self.field(&mut original, field, wanted, patch, name)?;
-        }
-        for (directive, list) in patch {
-            self.lone_directive(&mut original, directive, list, patch, name)?;
-        }
-        Ok(original)
-    }
+fn merge_field(
+    original: &mut Map<String, Value>,
+    field: &str,
+    wanted: &Value,
+    patch: &Map<String, Value>,
+    ty: Type,
+) -> Result<(), StrategicPatchError> {
+    let inner = entry(ty, field);
+    let merged = match (original.remove(field), wanted) {
+        (_, Value::Null) => return Ok(()),
+        (Some(Value::Object(old)), Value::Object(new)) => Value::Object(maps(old, new, inner.ty)?),
+        (None, Value::Object(new)) => Value::Object(maps(Map::new(), new, inner.ty)?),
+        (Some(Value::Array(old)), Value::Array(new)) => lists(old, new, field, inner, &Directives::of(patch, field)?)?,
+        (None, Value::Array(new)) => lists(Vec::new(), new, field, inner, &Directives::of(patch, field)?)?,
+        (_, other) => cleaned(other),
+    };
+    original.insert(field.to_owned(), merged);
+    Ok(())
+}
 
-    fn field(
-        &self,
-        original: &mut Map<String, Value>,
-        field: &str,
-        wanted: &Value,
-        patch: &Map<String, Value>,
-        parent: &str,
-    ) -> Result<(), StrategicPatchError> {
-        let merged = match (original.remove(field), wanted) {
-            (_, Value::Null) => return Ok(()),
-            (Some(Value::Object(old)), Value::Object(new)) => Value::Object(self.maps(old, new, field)?),
-            (None, Value::Object(new)) => Value::Object(self.maps(Map::new(), new, field)?),
-            (Some(Value::Array(old)), Value::Array(new)) => {
-                self.lists(old, new, field, parent, &Directives::of(patch, field)?)?
-            }
-            (None, Value::Array(new)) => self.lists(Vec::new(), new, field, parent, &Directives::of(patch, field)?)?,
-            (_, other) => cleaned(other),
-        };
+/// Orders, or deletes from, a list that the patch does not mention otherwise.
+fn lone_directive(
+    original: &mut Map<String, Value>,
+    directive: &str,
+    list: &Value,
+    patch: &Map<String, Value>,
+    ty: Type,
+) -> Result<(), StrategicPatchError> {
+    let Some(field) = directive.strip_prefix(ORDER).or_else(|| directive.strip_prefix(DELETE)) else {
+        return Ok(());
+    };
+    if !list.is_array() {
+        return Err(StrategicPatchError::NotAList(directive.to_owned()));
+    }
+    if patch.contains_key(field) {
+        return Ok(());
+    }
+    if let Some(Value::Array(old)) = original.remove(field) {
+        let merged = lists(old, &[], field, entry(ty, field), &Directives::of(patch, field)?)?;
         original.insert(field.to_owned(), merged);
-        Ok(())
     }
+    Ok(())
+}
 
-    /// Orders, or deletes from, a list that the patch does not mention otherwise.
-    fn lone_directive(
-        &self,
-        original: &mut Map<String, Value>,
-        directive: &str,
-        list: &Value,
-        patch: &Map<String, Value>,
-        parent: &str,
-    ) -> Result<(), StrategicPatchError> {
-        let Some(field) = directive.strip_prefix(ORDER).or_else(|| directive.strip_prefix(DELETE)) else {
-            return Ok(());
-        };
-        if !list.is_array() {
-            return Err(StrategicPatchError::NotAList(directive.to_owned()));
-        }
-        if patch.contains_key(field) {
-            return Ok(());
-        }
-        if let Some(Value::Array(old)) = original.remove(field) {
-            let merged = self.lists(old, &[], field, parent, &Directives::of(patch, field)?)?;
-            original.insert(field.to_owned(), merged);
-        }
-        Ok(())
+fn lists(
+    old: Vec<Value>,
+    new: &[Value],
+    field: &str,
+    inner: Entry,
+    directives: &Directives<'_>,
+) -> Result<Value, StrategicPatchError> {
+    let identity = inner.identity;
+    let longest = old.len().max(new.len()).max(directives.longest());
+    if identity != Identity::Atomic && longest > MAX_ELEMENTS {
+        return Err(StrategicPatchError::TooLong(field.to_owned()));
     }
-
-    fn lists(
-        &self,
-        old: Vec<Value>,
-        new: &[Value],
-        field: &str,
-        parent: &str,
-        directives: &Directives<'_>,
-    ) -> Result<Value, StrategicPatchError> {
-        let identity = identity(self.ty, parent, field);
-        let longest = old.len().max(new.len()).max(directives.longest());
-        if identity != Identity::Atomic && longest > MAX_ELEMENTS {
-            return Err(StrategicPatchError::TooLong(field.to_owned()));
-        }
-        match identity {
-            Identity::Atomic => Ok(Value::Array(new.iter().map(cleaned).collect())),
-            Identity::Scalar => Ok(scalars(old, new, directives)),
-            Identity::Key(key) => self.keyed(old, new, field, key, directives),
-        }
+    match identity {
+        Identity::Atomic => Ok(Value::Array(new.iter().map(cleaned).collect())),
+        Identity::Scalar => Ok(scalars(old, new, directives)),
+        Identity::Key(key) => keyed(old, new, inner.ty, key, directives),
     }
+}
 
-    fn keyed(
-        &self,
-        old: Vec<Value>,
-        new: &[Value],
-        field: &str,
-        key: &'static str,
-        directives: &Directives<'_>,
-    ) -> Result<Value, StrategicPatchError> {
-        let mut merged = old.clone();
-        let mut kept = Vec::new();
-        let mut replaces = false;
-        for element in new {
-            let missing = || StrategicPatchError::MissingKey { element: element.to_string(), key };
-            let fields = element.as_object().ok_or_else(missing)?;
-            let what = directive(fields)?;
-            let id = fields.get(key);
-            match (what, id) {
-                (Some(Directive::Replace), None) => replaces = true,
-                (Some(Directive::Delete), Some(id)) => merged.retain(|present| present.get(key) != Some(id)),
-                (Some(Directive::Replace | Directive::Merge) | None, Some(id)) => {
-                    kept.push(element);
-                    self.element(&mut merged, fields, key, id, field)?;
-                }
-                (Some(Directive::Delete | Directive::Merge) | None, None) => return Err(missing()),
+fn keyed(
+    old: Vec<Value>,
+    new: &[Value],
+    items: Type,
+    key: &'static str,
+    directives: &Directives<'_>,
+) -> Result<Value, StrategicPatchError> {
+    let mut merged = old.clone();
+    let mut kept = Vec::new();
+    let mut replaces = false;
+    for element in new {
+        let missing = || StrategicPatchError::MissingKey { element: element.to_string(), key };
+        let fields = element.as_object().ok_or_else(missing)?;
+        let what = directive(fields)?;
+        let id = fields.get(key);
+        match (what, id) {
+            (Some(Directive::Replace), None) => replaces = true,
+            (Some(Directive::Delete), Some(id)) => merged.retain(|present| present.get(key) != Some(id)),
+            (Some(Directive::Replace | Directive::Merge) | None, Some(id)) => {
+                kept.push(element);
+                merge_element(&mut merged, fields, key, id, items)?;
             }
+            (Some(Directive::Delete | Directive::Merge) | None, None) => return Err(missing()),
         }
-        if replaces {
-            return Ok(Value::Array(kept.into_iter().map(cleaned).collect()));
-        }
-        let same = |a: &Value, b: &Value| a.get(key).is_some() && a.get(key) == b.get(key);
-        let order: Vec<&Value> = directives.order.map_or(kept, |order| order.iter().collect());
-        Ok(Value::Array(ordered(merged, &order, &old, same)))
     }
+    if replaces {
+        return Ok(Value::Array(kept.into_iter().map(cleaned).collect()));
+    }
+    let same = |a: &Value, b: &Value| a.get(key).is_some() && a.get(key) == b.get(key);
+    let order: Vec<&Value> = directives.order.map_or(kept, |order| order.iter().collect());
+    Ok(Value::Array(ordered(merged, &order, &old, same)))
+}
 
-    fn element(
-        &self,
-        merged: &mut Vec<Value>,
-        fields: &Map<String, Value>,
-        key: &str,
-        id: &Value,
-        field: &str,
-    ) -> Result<(), StrategicPatchError> {
-        match merged.iter_mut().find(|present| present.get(key) == Some(id)) {
-            Some(present) => {
-                let old = present.as_object().cloned().unwrap_or_default();
-                *present = Value::Object(self.maps(old, fields, field)?);
-            }
-            None => merged.push(Value::Object(self.maps(Map::new(), fields, field)?)),
+fn merge_element(
+    merged: &mut Vec<Value>,
+    fields: &Map<String, Value>,
+    key: &str,
+    id: &Value,
+    items: Type,
+) -> Result<(), StrategicPatchError> {
+    match merged.iter_mut().find(|present| present.get(key) == Some(id)) {
+        Some(present) => {
+            let old = present.as_object().cloned().unwrap_or_default();
+            *present = Value::Object(maps(old, fields, items)?);
         }
-        Ok(())
+        None => merged.push(Value::Object(maps(Map::new(), fields, items)?)),
     }
+    Ok(())
 }
 
 #[derive(Clone, Copy)]
@@ -327,28 +317,32 @@ fn is_directive(field: &str) -> bool {
     field == DIRECTIVE || field == RETAIN || field.starts_with(ORDER) || field.starts_with(DELETE)
 }
 
-/// The `patchStrategy` and `patchMergeKey` of a list, by its name and the field that it is in. Names are unambiguous
-/// among the types that are served, but for the exceptions here.
-fn identity(ty: &ResourceType, parent: &str, field: &str) -> Identity {
-    let key = match field {
-        "imagePullSecrets" if ty.kind == "ServiceAccount" => return Identity::Atomic,
-        "finalizers" if parent == "metadata" => return Identity::Scalar,
-        "podCIDRs" => return Identity::Scalar,
-        "ports" if parent == "spec" => "port",
-        "ports" => "containerPort",
-        "containers" | "initContainers" | "ephemeralContainers" if parent == "spec" => "name",
-        "volumes" | "schedulingGates" | "resourceClaims" | "imagePullSecrets" if parent == "spec" => "name",
-        "resourceClaimStatuses" | "secrets" | "env" => "name",
-        "volumeMounts" => "mountPath",
-        "volumeDevices" => "devicePath",
-        "hostAliases" | "podIPs" | "hostIPs" => "ip",
-        "topologySpreadConstraints" => "topologyKey",
-        "ownerReferences" => "uid",
-        "conditions" => "type",
-        "addresses" if ty.kind == "Node" => "type",
-        _ => return Identity::Atomic,
+/// Type of what is not declared.
+const UNKNOWN: Type = Type::Scalar(Scalar::Any);
+
+/// What is known of a field: its type, or that of its elements if it is a list, and what tells those apart.
+#[derive(Clone, Copy)]
+struct Entry {
+    ty: Type,
+    identity: Identity,
+}
+
+fn entry(ty: Type, name: &str) -> Entry {
+    let declared = match ty.resolve() {
+        Resolved::Fields(definition, _) => definition.field(name),
+        Resolved::Map(map) => return Entry { ty: map.values, identity: Identity::Atomic },
+        Resolved::Scalar(_) | Resolved::List(_) => None,
     };
-    Identity::Key(key)
+    let Some(field) = declared else { return Entry { ty: UNKNOWN, identity: Identity::Atomic } };
+    let identity = match field.merge_key {
+        _ if !field.strategy.split(',').any(|strategy| strategy == "merge") => Identity::Atomic,
+        "" => Identity::Scalar,
+        key => Identity::Key(key),
+    };
+    match field.ty {
+        Type::List(list) => Entry { ty: list.items, identity },
+        Type::Scalar(_) | Type::Object(_) | Type::Map(_) => Entry { ty: field.ty, identity },
+    }
 }
 
 #[cfg(test)]
@@ -396,6 +390,26 @@ mod tests {
         ] {
             assert_eq!(patched(target, patch.clone()), Ok(want), "{patch}");
         }
+    }
+
+    #[test]
+    fn the_same_field_merges_as_each_type_says() {
+        let merged = |kind: &str, mut target: Value, patch: Value| {
+            strategic(scheme::by_name(kind).unwrap(), &mut target, &patch).unwrap();
+            target
+        };
+        let ports = |ports: Value| json!({"spec": {"ports": ports}});
+        assert_eq!(
+            merged("service", ports(json!([{"port": 80}, {"port": 81}])), ports(json!([{"port": 80, "name": "a"}]))),
+            ports(json!([{"port": 80, "name": "a"}, {"port": 81}]))
+        );
+        let secrets = |name: &str| json!({"imagePullSecrets": [{"name": name}]});
+        assert_eq!(merged("serviceaccount", secrets("a"), secrets("b")), secrets("b"));
+        let in_pod = |name: &str| json!({"spec": secrets(name)});
+        assert_eq!(
+            merged("pod", in_pod("a"), in_pod("b"))["spec"]["imagePullSecrets"],
+            json!([{"name": "b"}, {"name": "a"}])
+        );
     }
 
     #[test]
