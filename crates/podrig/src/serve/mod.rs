@@ -22,6 +22,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use pki::{Authority, Names, ServerCertificate};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
@@ -59,6 +60,7 @@ struct Server {
 
 /// Runs a server until it is told to end.
 pub(crate) fn serve(dirs: &Dirs, instance: Instance, settings: &Settings, screen: &Screen) -> Result<()> {
+    allow_many_files();
     let executor = executor()?;
     let result = executor.block_on(async {
         let mut signals = Signals::new()?;
@@ -151,6 +153,15 @@ async fn renew(authority: Arc<Authority>, server: Arc<ServerCertificate>, kubeco
             Ok(()) => tracing::info!("certificates renewed"),
             Err(error) => tracing::error!("certificates not renewed: {error:#}"),
         }
+    }
+}
+
+/// Lets this process, and what it starts, have as many open files as it may: connections and pods take some each.
+/// Container runtimes run with a high limit too, which their containers inherit.
+fn allow_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!("limit of open files not raised: {error}");
     }
 }
 

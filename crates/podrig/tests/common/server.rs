@@ -52,15 +52,21 @@ impl Server {
     /// Starts the server again after [`Server::kill`] or [`Server::terminate`], on the same port; returns when it
     /// is ready.
     pub(crate) fn resume(&mut self) {
-        let mut child = self.command().stdout(Stdio::piped()).stderr(self.log()).spawn().unwrap();
+        self.spawn();
+        let stdout = self.child.as_mut().and_then(|child| child.stdout.take()).unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        self.child = Some(child);
+        BufReader::new(stdout).read_line(&mut line).unwrap();
         let kubeconfig = format!("export KUBECONFIG={}\n", self.kubeconfig().display());
         assert_eq!(line, kubeconfig, "the server did not start: {}", self.logs());
         let text = std::fs::read_to_string(self.kubeconfig()).unwrap();
         let address = text.lines().find_map(|line| line.trim().strip_prefix("server: https://")).unwrap();
         self.address = Some(address.parse().unwrap());
+    }
+
+    /// Starts the server again, and does not wait for it.
+    pub(crate) fn spawn(&mut self) {
+        assert!(self.child.is_none(), "the server runs");
+        self.child = Some(self.command().stdout(Stdio::piped()).stderr(self.log()).spawn().unwrap());
     }
 
     /// Ends the server as `kill -9` does.

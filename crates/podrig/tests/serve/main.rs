@@ -3,7 +3,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod client;
+mod kill;
 mod life;
+mod limits;
 
 use serde_json::Value;
 
