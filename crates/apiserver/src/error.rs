@@ -1,5 +1,6 @@
 //! Errors that only a server has; the common ones are in [`apimachinery::status`].
 
+use apimachinery::field::{FieldError, FieldErrors};
 use apimachinery::status::{ApiError, Cause};
 
 /// 422 for query options, which have neither name nor group.
@@ -24,5 +25,19 @@ pub(crate) fn too_large_resource_version(asked: u64, current: u64) -> ApiError {
         message: "Too large resource version".to_owned(),
         field: String::new(),
     });
+    error
+}
+
+/// 422 for an object that has no name and is not stored.
+pub(crate) fn invalid_unnamed(group: &str, kind: &str, errors: &FieldErrors) -> ApiError {
+    let mut error = ApiError::plain(422, "Invalid", format!("{kind}.{group} \"\" is invalid: {errors}"));
+    group.clone_into(&mut error.details.group);
+    kind.clone_into(&mut error.details.kind);
+    let cause = |one: &FieldError| Cause {
+        reason: one.kind.reason().to_owned(),
+        message: one.body(),
+        field: one.field.to_string(),
+    };
+    error.details.causes = errors.iter().map(cause).collect();
     error
 }

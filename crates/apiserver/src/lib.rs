@@ -8,6 +8,7 @@
 //! [`ApiServer::service`] is a [`tower::Service`] on which a `kube::Client` can be built directly: no
 //! socket, no TLS, and the same answers that a listener would give.
 
+mod auth;
 mod error;
 mod http;
 mod node_proxy;
@@ -17,6 +18,7 @@ mod rules;
 mod server;
 mod store;
 
+pub use auth::{TokenKey, TokenKeyError};
 pub use http::body::{BoxError, ResponseBody};
 pub use http::service::{ApiService, CertificateIdentity};
 pub use node_proxy::{

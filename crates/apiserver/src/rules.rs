@@ -48,7 +48,7 @@ pub(crate) fn prepare_create(
 }
 
 /// The first bytes of a version 4 uuid are random throughout.
-fn random_bytes() -> [u8; 5] {
+pub(crate) fn random_bytes() -> [u8; 5] {
     let [a, b, c, d, e, ..] = Uuid::new_v4().into_bytes();
     [a, b, c, d, e]
 }

@@ -1,12 +1,14 @@
 //! The server as others see it.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
+use crate::auth::{Auth, TokenKey};
 use crate::http::service::{ApiService, CertificateIdentity, Origin, Shared};
 use crate::node_proxy::NodeProxy;
 use crate::registry::{Clock, Registry};
@@ -23,6 +25,14 @@ pub struct Options {
     pub history: usize,
     /// How many watches can be open at once.
     pub watches: usize,
+    /// What tokens of service accounts are signed with. Tokens live no longer than it does; if none, a key is made
+    /// that lives as long as the server.
+    pub token_key: Option<Arc<TokenKey>>,
+    /// Certificates (PEM) by which pods can know the listener; every namespace gets them in the ConfigMap
+    /// `kube-root-ca.crt`.
+    pub root_ca: String,
+    /// Where the listener is, as clients see it: what the OpenID configuration tells those who check tokens.
+    pub advertise_address: Option<SocketAddr>,
 }
 
 impl Default for Options {
@@ -32,6 +42,9 @@ impl Default for Options {
             clock: Arc::new(Timestamp::now),
             history: HistoryLimits::default().most,
             watches: MOST_WATCHES,
+            token_key: None,
+            root_ca: String::new(),
+            advertise_address: None,
         }
     }
 }
@@ -90,11 +103,12 @@ impl ApiServer {
     }
 
     pub(crate) fn with_store(store: Store, options: Options) -> Self {
-        let registry = Registry::new(store, options.clock, options.node_proxy);
+        let auth = Auth::new(&options);
+        let registry = Registry::new(store, options.clock, options.node_proxy).with_root_ca(options.root_ca);
         registry.resume();
         let watches = Arc::new(Semaphore::new(options.watches));
         let sessions = Arc::new(Semaphore::new(MOST_SESSIONS));
-        Self { shared: Arc::new(Shared { registry, watches, sessions }) }
+        Self { shared: Arc::new(Shared { registry, auth, watches, sessions }) }
     }
 
     /// Returns when a write did not reach the disk, or the server was closed. From then on every request fails, and

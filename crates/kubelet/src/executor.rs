@@ -23,7 +23,9 @@ use crate::{
     paths::PodPaths,
     probe,
     sandbox_config::sandbox_config,
-    security, services, termination, view,
+    security, services, termination,
+    tokens::Tokens,
+    view,
     volumes::{self, VolumeSource, Volumes},
 };
 
@@ -45,6 +47,8 @@ pub(crate) struct PodContext<R> {
     pub(crate) paths: Arc<PodPaths>,
     /// Addresses of its sandbox; empty before there is one, and with the host's network.
     pub(crate) sandbox_ips: Vec<IpAddr>,
+    /// Tokens of its service account.
+    pub(crate) tokens: Arc<Tokens>,
 }
 
 /// How an effect ended, and the container that was seen on the way, if any.
@@ -130,9 +134,18 @@ impl<R: RuntimeService + ImageService> PodContext<R> {
         security::id("fsGroup", context.and_then(|c| c.fs_group)).ok().flatten()
     }
 
+    fn volumes<'a>(&'a self, facts: &'a Facts<'a>) -> Volumes<'a> {
+        Volumes { paths: &self.paths, facts, group: self.group(), user: security::common_user(&self.plan.pod) }
+    }
+
     async fn fetch(&self, references: &References) -> Result<Objects, String> {
         let fetched = Objects::fetch(&self.node.client.0, &self.plan.namespace, references).await;
-        fetched.map_err(|e| e.to_string())
+        let mut objects = fetched.map_err(|e| e.to_string())?;
+        for spec in &references.tokens {
+            let token = self.tokens.get(&self.node.client.0, &self.plan.pod, spec).await;
+            objects.tokens.insert(spec.clone(), token);
+        }
+        Ok(objects)
     }
 
     /// Makes all volumes; images of image volumes are pulled too.
@@ -141,7 +154,7 @@ impl<R: RuntimeService + ImageService> PodContext<R> {
         volumes::make_directories(&self.paths).map_err(|e| failed(format!("making pod directories: {e}")))?;
         let objects = self.fetch(&volumes::references(&self.plan.pod)).await.map_err(failed)?;
         let facts = self.facts();
-        let volumes = Volumes { paths: &self.paths, facts: &facts, group: self.group() };
+        let volumes = self.volumes(&facts);
         volumes.prepare(&objects).map_err(|e| failed(e.to_string()))?;
         for volume in volumes::volumes_of(&self.plan.pod) {
             if let Some(source) = &volume.image {
@@ -158,7 +171,7 @@ impl<R: RuntimeService + ImageService> PodContext<R> {
     pub(crate) async fn refresh_volumes(&self) -> Result<(), String> {
         let objects = self.fetch(&volumes::references(&self.plan.pod)).await?;
         let facts = self.facts();
-        let volumes = Volumes { paths: &self.paths, facts: &facts, group: self.group() };
+        let volumes = self.volumes(&facts);
         volumes.refresh(&objects).map_err(|e| e.to_string())
     }
 

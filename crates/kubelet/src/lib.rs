@@ -37,6 +37,7 @@ mod termination;
 #[cfg(test)]
 mod test_support;
 mod timeline;
+mod tokens;
 mod view;
 mod volumes;
 

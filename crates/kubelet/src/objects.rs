@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
 
+use crate::tokens::TokenSpec;
+
 /// Why an object could not be had although it may exist.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("failed to get {kind} {namespace}/{name}: {message}")]
@@ -22,6 +24,8 @@ pub(crate) struct References {
     pub(crate) config_maps: BTreeSet<String>,
     /// Secrets.
     pub(crate) secrets: BTreeSet<String>,
+    /// Tokens of the service account.
+    pub(crate) tokens: BTreeSet<TokenSpec>,
 }
 
 /// The objects behind [`References`]; `None`: it does not exist.
@@ -29,6 +33,8 @@ pub(crate) struct References {
 pub(crate) struct Objects {
     pub(crate) config_maps: BTreeMap<String, Option<ConfigMap>>,
     pub(crate) secrets: BTreeMap<String, Option<Secret>>,
+    /// Tokens, or why there is none.
+    pub(crate) tokens: BTreeMap<TokenSpec, Result<String, String>>,
 }
 
 impl Objects {

@@ -31,6 +31,7 @@ use crate::{
     status::{self, WriterEnd},
     status_queue::{self, StatusSender},
     timeline::TimelineRecord,
+    tokens::Tokens,
     view,
 };
 
@@ -74,6 +75,7 @@ pub(crate) struct PodWorker<R> {
     sandbox: Option<String>,
     /// Held while volumes are being written again.
     refreshing: Arc<tokio::sync::Mutex<()>>,
+    tokens: Arc<Tokens>,
     /// The object as last handed to the machine.
     known: Known,
     status: StatusSender,
@@ -132,6 +134,7 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
             sandbox_ips,
             sandbox,
             refreshing: Arc::default(),
+            tokens: Arc::default(),
             known: Known::default(),
             status,
             status_writer,
@@ -140,6 +143,10 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
 
     /// Drives the pod to its end, records that, and stays until the object is gone.
     pub(crate) async fn run(mut self) {
+        if self.sandbox.is_some() {
+            // An earlier agent knew when its tokens are to be renewed; this one does not.
+            self.refresh_volumes();
+        }
         self.observe_deletion();
         while let Some(deadline) = self.drain() {
             let input = self.next_input(deadline).await;
@@ -185,6 +192,7 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
             plan: Arc::clone(&self.plan),
             paths: Arc::clone(&self.paths),
             sandbox_ips: self.sandbox_ips.clone(),
+            tokens: Arc::clone(&self.tokens),
         };
         let stoppable = can_be_cancelled(&effect);
         if matches!(effect, Effect::StopSandbox { .. } | Effect::RemoveSandbox { .. }) {
@@ -230,12 +238,24 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
                     None => std::future::pending().await,
                 }
             };
+            let due = self.tokens.due();
+            let renewal = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
                 Some(event) = self.inbox.runtime.recv() => self.observe(event.kind),
                 Some(end) = self.effects.join_next() => self.conclude(end),
                 Ok(()) = self.inbox.desired.changed() => self.observe_update(),
                 () = self.inbox.refresh.notified() => self.refresh_volumes(),
+                () = renewal => {
+                    if self.tokens.take_due() {
+                        self.refresh_volumes();
+                    }
+                }
                 () = self.inbox.relist.notified() => self.relist().await,
                 () = alarm => return Input::Timeout,
             }
@@ -338,6 +358,7 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
             plan: Arc::clone(&self.plan),
             paths: Arc::clone(&self.paths),
             sandbox_ips: self.sandbox_ips.clone(),
+            tokens: Arc::clone(&self.tokens),
         };
         let turn = Arc::clone(&self.refreshing);
         tokio::spawn(async move {

@@ -110,6 +110,20 @@ pub(crate) fn id(field: &'static str, value: Option<i64>) -> Result<Option<u32>,
     value.map(|v| u32::try_from(v).map_err(|_| SecurityError::Id { field, value: v })).transpose()
 }
 
+/// The user that every container of a pod runs as, if it is the same one and the manifest says so.
+pub(crate) fn common_user(pod: &Pod) -> Option<u32> {
+    let spec = pod.spec.as_ref()?;
+    let of_pod = spec.security_context.as_ref().and_then(|context| context.run_as_user);
+    let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
+    let own = containers.map(|container| container.security_context.as_ref().and_then(|context| context.run_as_user));
+    let ephemeral = spec.ephemeral_containers.iter().flatten();
+    let ephemeral =
+        ephemeral.map(|container| container.security_context.as_ref().and_then(|context| context.run_as_user));
+    let mut users = own.chain(ephemeral).map(|user| user.or(of_pod));
+    let first = users.next()??;
+    if users.all(|user| user == Some(first)) { u32::try_from(first).ok() } else { None }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};

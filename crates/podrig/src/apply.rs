@@ -4,7 +4,7 @@ use anyhow::{Context as _, anyhow};
 use apimachinery::scheme::{self, ResourceType};
 use http::Request;
 use kube::{Client, Error as KubeError, api::DynamicObject};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{error::CommandError, manifest::Document};
 
@@ -37,14 +37,17 @@ pub(crate) fn identify(documents: Vec<Document>) -> Result<Vec<Item>, CommandErr
 
 /// Creates everything, or nothing: each object passes a dry run before the first is created.
 ///
-/// Namespaces that the manifests use but do not hold are created, since nobody else can have made them.
+/// Namespaces and service accounts that the manifests use but do not hold are created, since nobody else can have
+/// made them.
 pub(crate) async fn apply(client: &Client, items: &[Item]) -> Result<Vec<DynamicObject>, CommandError> {
     make_namespaces(client, items).await?;
-    for item in items.iter().filter(|item| item.kind() != "Namespace") {
+    make_service_accounts(client, items).await?;
+    let others = || items.iter().filter(|item| !matches!(item.kind(), "Namespace" | "ServiceAccount"));
+    for item in others() {
         create(client, item, true).await?;
     }
     let mut created = Vec::with_capacity(items.len());
-    for item in items.iter().filter(|item| item.kind() != "Namespace") {
+    for item in others() {
         created.push(create(client, item, false).await?);
     }
     Ok(created)
@@ -94,6 +97,31 @@ async fn make_namespaces(client: &Client, items: &[Item]) -> Result<(), CommandE
         create(client, item, false).await?;
     }
     Ok(())
+}
+
+/// Pods are not taken, not even on trial, before their accounts are there.
+async fn make_service_accounts(client: &Client, items: &[Item]) -> Result<(), CommandError> {
+    let mut wanted: Vec<Item> = items.iter().filter(|item| item.kind() == "ServiceAccount").cloned().collect();
+    for item in items {
+        let Some(name) = service_account(&item.document.object).filter(|name| *name != "default") else { continue };
+        if !wanted.iter().any(|known| known.name() == name && known.namespace == item.namespace) {
+            let object = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}});
+            let document = Document { source: item.document.source.clone(), object };
+            let Some(resource) = scheme::by_kind("v1", "ServiceAccount") else { continue };
+            wanted.push(Item { resource, namespace: item.namespace.clone(), document });
+        }
+    }
+    for item in &wanted {
+        create(client, item, false).await?;
+    }
+    Ok(())
+}
+
+/// The service account of the pods that an object makes.
+fn service_account(object: &Value) -> Option<&str> {
+    const SPECS: [&str; 3] = ["/spec", "/spec/template/spec", "/spec/jobTemplate/spec/template/spec"];
+    let name = |field: &str| SPECS.iter().find_map(|spec| object.pointer(spec)?[field].as_str());
+    name("serviceAccountName").or_else(|| name("serviceAccount")).filter(|name| !name.is_empty())
 }
 
 #[expect(clippy::expect_used, reason = "the scheme always has namespaces")]

@@ -33,13 +33,20 @@ pub struct NodeOptions {
     pub cron_jobs: bool,
     /// Where a server keeps its objects. `None`: in memory, and with no controllers but those of what ends.
     pub objects: Option<PathBuf>,
+    /// How the API server is set up.
+    pub api: apiserver::Options,
     /// Executable that becomes the shim; it must call [`crate::main`] first thing.
     pub shim: PathBuf,
 }
 
 impl Default for NodeOptions {
     fn default() -> Self {
-        Self { cron_jobs: true, objects: None, shim: PathBuf::from("/proc/self/exe") }
+        Self {
+            cron_jobs: true,
+            objects: None,
+            api: apiserver::Options::default(),
+            shim: PathBuf::from("/proc/self/exe"),
+        }
     }
 }
 
@@ -65,7 +72,7 @@ impl Node {
     /// # Errors
     /// When the objects, the image store or the runtime cannot be opened.
     pub async fn start(dirs: &Dirs, instance: &Instance, options: NodeOptions) -> Result<Self> {
-        let server = open_server(options.objects.as_deref())?;
+        let server = open_server(options.objects.as_deref(), options.api.clone())?;
         let client_named = |agent| Client::new(server.service().named(agent), "default");
         let client = client_named("podrig");
         let runtime = Arc::new(open_runtime(dirs, instance, &options).await?);
@@ -154,8 +161,7 @@ impl PortViewer {
 }
 
 /// Blocks while objects are read: there is nothing else to do yet.
-fn open_server(objects: Option<&Path>) -> Result<ApiServer> {
-    let options = apiserver::Options::default();
+fn open_server(objects: Option<&Path>, options: apiserver::Options) -> Result<ApiServer> {
     match objects {
         Some(dir) => ApiServer::open(dir, options).context("opening the store of objects"),
         None => Ok(ApiServer::in_memory(options)),

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::answer::{self, Answer};
 use super::body::ResponseBody;
+use crate::auth::reviews;
 use crate::registry::strategy;
 
 /// Answers `/api…` and `/apis…` as far as they name no resource.
@@ -44,10 +45,15 @@ pub(crate) fn paths() -> Vec<String> {
     paths
 }
 
+/// Everything with a name in a URL: what is stored, and questions.
+fn served() -> impl Iterator<Item = &'static ResourceType> {
+    scheme::all().iter().chain(reviews::ALL.iter().map(|review| &review.resource))
+}
+
 /// Names of all groups but core, in order of first mention.
 fn groups() -> impl Iterator<Item = &'static str> {
     let mut seen = Vec::new();
-    scheme::all().iter().map(|kind| kind.group).filter(move |group| {
+    served().map(|kind| kind.group).filter(move |group| {
         let new = !group.is_empty() && !seen.contains(group);
         seen.push(*group);
         new
@@ -57,7 +63,7 @@ fn groups() -> impl Iterator<Item = &'static str> {
 /// Versions of a group in order of first mention.
 fn versions(group: &str) -> Vec<&'static str> {
     let mut versions = Vec::new();
-    for kind in scheme::all().iter().filter(|kind| kind.group == group) {
+    for kind in served().filter(|kind| kind.group == group) {
         if !versions.contains(&kind.version) {
             versions.push(kind.version);
         }
@@ -66,7 +72,7 @@ fn versions(group: &str) -> Vec<&'static str> {
 }
 
 fn kinds(group: &str, version: &str) -> Vec<&'static ResourceType> {
-    scheme::all().iter().filter(|kind| kind.group == group && kind.version == version).collect()
+    served().filter(|kind| kind.group == group && kind.version == version).collect()
 }
 
 fn group(name: &str) -> Value {
@@ -75,8 +81,13 @@ fn group(name: &str) -> Value {
     json!({"name": name, "versions": versions, "preferredVersion": versions.first()})
 }
 
-/// What can be done with a stored kind.
-const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+/// What can be done with a kind: questions are asked, everything else is stored.
+fn verbs(kind: &ResourceType) -> &'static [&'static str] {
+    match reviews::lookup(kind.group, kind.version, kind.plural) {
+        Some(_) => &["create"],
+        None => &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+    }
+}
 
 /// What can be done with a part of an object that is read and written.
 const PART_VERBS: &[&str] = &["get", "patch", "update"];
@@ -105,6 +116,10 @@ fn parts(kind: &ResourceType) -> Vec<Part> {
         all.push(connect("portforward", "PodPortForwardOptions"));
         all.push(own("resize", PART_VERBS));
     }
+    if kind.kind == "ServiceAccount" {
+        let other = Some(("authentication.k8s.io", "v1"));
+        all.push(Part { name: "token", other, kind: "TokenRequest", verbs: &["create"] });
+    }
     if strategy::is_namespace(kind) {
         all.push(own("finalize", &["update"]));
     }
@@ -127,7 +142,7 @@ fn resource_list(group: &str, version: &str) -> Option<Value> {
 fn resource_and_parts(kind: &ResourceType) -> Vec<Value> {
     let mut main = json!({
         "name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced, "kind": kind.kind,
-        "verbs": VERBS,
+        "verbs": verbs(kind),
     });
     add_names(&mut main, kind);
     let part = |part: Part| {
@@ -224,7 +239,7 @@ fn aggregated_resource(kind: &ResourceType) -> Value {
     let mut resource = json!({
         "resource": kind.plural, "responseKind": response_kind(None, kind.kind),
         "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
-        "singularResource": kind.singular, "verbs": VERBS,
+        "singularResource": kind.singular, "verbs": verbs(kind),
     });
     add_names(&mut resource, kind);
     let parts: Vec<Value> = parts(kind)

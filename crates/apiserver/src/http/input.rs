@@ -114,6 +114,7 @@ pub(crate) fn write_options(query: &Query, headers: &HeaderMap) -> Result<WriteO
         validation: FieldValidation::parse(query.first("fieldValidation"))?,
         manager: named.map_or_else(|| manager_by_agent(headers), str::to_owned),
         force: force.unwrap_or_default(),
+        only: None,
     })
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod discovery;
+pub(crate) mod guarded;
 pub(crate) mod info;
 pub(crate) mod input;
 pub(crate) mod openapi;

@@ -14,11 +14,14 @@ use serde_json::{Value, json};
 
 use super::answer::{self, Answer};
 use super::body::{BoxError, ResponseBody};
+use super::guarded;
 use super::input::{self, PatchBody};
 use super::path::ResourcePath;
 use super::query::{ListOptions, Query};
 use super::service::Shared;
 use super::stream;
+use crate::auth::User;
+use crate::auth::reviews::{self, Asker, Review};
 use crate::registry::delete::{DeleteOptions, Deleted};
 use crate::registry::selection::Selection;
 use crate::registry::update::Part;
@@ -36,6 +39,8 @@ pub(crate) struct Call {
     pub(crate) body: Bytes,
     /// Becomes the connection, if the answer is that its protocol changes.
     pub(crate) upgrade: Option<OnUpgrade>,
+    /// Who sends it; may do what the verb says.
+    pub(crate) user: User,
 }
 
 impl Call {
@@ -54,6 +59,9 @@ impl Call {
 /// Answers a request on a resource.
 pub(crate) async fn respond(shared: &Arc<Shared>, call: Call) -> Result<Answer, ApiError> {
     let path = &call.path;
+    if let Some(review) = reviews::lookup(&path.group, &path.version, &path.resource) {
+        return on_review(shared, &call, review);
+    }
     let kind = rules::lookup(&path.group, &path.version, &path.resource).ok_or_else(ApiError::unknown_path)?;
     let place = Place {
         kind,
@@ -70,6 +78,7 @@ pub(crate) async fn respond(shared: &Arc<Shared>, call: Call) -> Result<Answer, 
         (Some(_), Some("status")) if kind.has_status => on_object(shared, &call, place, Part::Of(Subresource::Status)),
         (Some(_), Some("finalize")) if strategy::is_namespace(kind) => on_object(shared, &call, place, Part::Finalize),
         (Some(_), Some("scale")) if strategy::has_scale(kind) => on_scale(shared, &call, place),
+        (Some(_), Some("token")) if kind.kind == "ServiceAccount" => on_token(shared, &call, place),
         (Some(_), Some(subresource)) if strategy::is_pod(kind) => on_pod(shared, &call, place, subresource).await,
         (Some(_), Some(_)) => Err(ApiError::unknown_path()),
     }
@@ -83,7 +92,9 @@ fn on_collection(shared: &Arc<Shared>, call: &Call, place: Place<'_>) -> Result<
         Method::POST if !everywhere => {
             let options = input::write_options(&call.query, &call.headers)?;
             let body = input::object(&call.headers, &call.body)?;
-            let written = shared.registry.create(place.kind, place.namespace, body, &options)?;
+            let create = |body, options: &_| shared.registry.create(place.kind, place.namespace, body, options);
+            let part = Part::Of(Subresource::None);
+            let written = guarded::write(shared, (&call.user, place, part), options, body, create)?;
             Ok(written_answer(&written, view))
         }
         Method::DELETE if !everywhere => delete_collection(shared, call, place, view),
@@ -125,13 +136,25 @@ fn on_object(shared: &Arc<Shared>, call: &Call, place: Place<'_>, part: Part) ->
         Method::PUT => {
             let options = input::write_options(&call.query, &call.headers)?;
             let body = input::object(&call.headers, &call.body)?;
-            Ok(written_answer(&registry.update(place, part, body, &options)?, view))
+            if strategy::creates_on_update(place.kind) {
+                guarded::check_create(shared, &call.user, place)?;
+            }
+            let update = |body, options: &_| registry.update(place, part, body, options);
+            Ok(written_answer(&guarded::write(shared, (&call.user, place, part), options, body, update)?, view))
         }
         Method::PATCH if part != Part::Finalize => {
             let options = input::write_options(&call.query, &call.headers)?;
+            let who = (&call.user, place, part);
             let written = match input::patch(&call.headers, &call.body)? {
-                PatchBody::Patch(patch) => registry.patch(place, part, &patch, &options)?,
-                PatchBody::Apply(applied) => registry.apply(place, part, &applied, &options)?,
+                PatchBody::Patch(patch) => guarded::write(shared, who, options, &patch, |patch, options| {
+                    registry.patch(place, part, patch, options)
+                })?,
+                PatchBody::Apply(applied) => {
+                    guarded::check_create(shared, &call.user, place)?;
+                    guarded::write(shared, who, options, &applied, |applied, options| {
+                        registry.apply(place, part, applied, options)
+                    })?
+                }
             };
             Ok(written_answer(&written, view))
         }
@@ -201,6 +224,36 @@ async fn on_pod(shared: &Arc<Shared>, call: &Call, place: Place<'_>, subresource
         ("log" | "binding" | "eviction", _) => Err(ApiError::method_not_allowed_on_path()),
         _ => Err(ApiError::unknown_path()),
     }
+}
+
+/// Answers a question about access.
+fn on_review(shared: &Shared, call: &Call, review: &Review) -> Result<Answer, ApiError> {
+    let path = &call.path;
+    if path.name.is_some() || path.namespace.is_some() != review.resource.namespaced {
+        return Err(ApiError::unknown_path());
+    }
+    if call.method != Method::POST {
+        return Err(ApiError::method_not_allowed_on_path());
+    }
+    let asker = Asker {
+        auth: &shared.auth,
+        registry: &shared.registry,
+        user: &call.user,
+        namespace: path.namespace.as_deref().unwrap_or_default(),
+    };
+    let body = input::object(&call.headers, &call.body)?.value;
+    check_kind(&body, review.resource.api_version, review.resource.kind)?;
+    Ok(answer::value(StatusCode::CREATED, &review.answer(asker, body)?))
+}
+
+/// Answers a TokenRequest.
+fn on_token(shared: &Shared, call: &Call, place: Place<'_>) -> Result<Answer, ApiError> {
+    if call.method != Method::POST {
+        return Err(ApiError::method_not_allowed_on_path());
+    }
+    let body = input::object(&call.headers, &call.body)?.value;
+    check_kind(&body, "authentication.k8s.io/v1", "TokenRequest")?;
+    Ok(answer::value(StatusCode::CREATED, &shared.auth.issue_token(&shared.registry, place, &body)?))
 }
 
 fn eviction_options(body: &Value, call: &Call) -> Result<DeleteOptions, ApiError> {

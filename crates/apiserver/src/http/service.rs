@@ -9,7 +9,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::header::USER_AGENT;
 use http::request::Parts;
-use http::{HeaderValue, Request};
+use http::{HeaderValue, Method, Request, StatusCode};
+use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::answer::{self, Answer};
@@ -17,6 +18,7 @@ use super::body::{self, BoxError, MOST_BODY_BYTES, ReadError, ResponseBody};
 use super::path::{self, Path};
 use super::query::Query;
 use super::{info, openapi, resource};
+use crate::auth::{self, Auth};
 use crate::registry::Registry;
 use crate::store::Store;
 
@@ -58,6 +60,7 @@ pub struct CertificateIdentity {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) registry: Registry,
+    pub(crate) auth: Auth,
     pub(crate) watches: Arc<Semaphore>,
     /// Execs, attaches and port-forwards.
     pub(crate) sessions: Arc<Semaphore>,
@@ -83,25 +86,10 @@ where
         }
         let (shared, origin) = (Arc::clone(&self.shared), self.origin.clone());
         async move {
-            let result = match admit(&origin, request.uri().path()) {
-                Ok(()) => settled(&shared.registry.store, respond(&shared, request)).await,
-                Err(error) => Err(error),
-            };
+            let result = settled(&shared.registry.store, respond(&shared, &origin, request)).await;
             Ok(result.unwrap_or_else(|error| answer::error(&error)))
         }
         .boxed()
-    }
-}
-
-/// Lets in whom the listener knows as an administrator; everybody may ask for health and version.
-fn admit(origin: &Origin, path: &str) -> Result<(), ApiError> {
-    const OPEN: [&str; 4] = ["/healthz", "/livez", "/readyz", "/version"];
-    const ADMINISTRATORS: &str = "system:masters";
-    match origin {
-        Origin::Internal => Ok(()),
-        Origin::Remote(Some(identity)) if identity.groups.iter().any(|group| group == ADMINISTRATORS) => Ok(()),
-        Origin::Remote(_) if OPEN.iter().any(|open| path == *open || path.starts_with(&format!("{open}/"))) => Ok(()),
-        Origin::Remote(_) => Err(ApiError::plain(401, "Unauthorized", "Unauthorized")),
     }
 }
 
@@ -114,7 +102,7 @@ async fn settled(store: &Store, answer: impl Future<Output = Result<Answer, ApiE
     answer
 }
 
-async fn respond<B>(shared: &Arc<Shared>, request: Request<B>) -> Result<Answer, ApiError>
+async fn respond<B>(shared: &Arc<Shared>, origin: &Origin, request: Request<B>) -> Result<Answer, ApiError>
 where
     B: http_body::Body + Send,
     B::Data: Send,
@@ -125,20 +113,33 @@ where
     if uri > MOST_URI_BYTES {
         return Err(ApiError::plain(414, "", "the request URI is too long"));
     }
-    let Some(path) = path::parse(parts.uri.path()) else { return Err(ApiError::unknown_path()) };
+    let path = path::parse(parts.uri.path());
     let query = Query::parse(parts.uri.query())?;
+    let wanted = auth::wanted(&parts.method, parts.uri.path(), path.as_ref(), &query);
+    let user = shared.auth.admit(&shared.registry, origin, &parts.headers, &wanted)?;
+    let Some(path) = path else { return Err(ApiError::unknown_path()) };
     let body = body::read(body).await.map_err(|error| unread(&error))?;
     match path {
         Path::Resource(path) => {
             let Parts { method, headers, mut extensions, .. } = parts;
             let upgrade = extensions.remove();
-            resource::respond(shared, resource::Call { method, headers, path, query, body, upgrade }).await
+            resource::respond(shared, resource::Call { method, headers, path, query, body, upgrade, user }).await
         }
         Path::Other(path) => match path.strip_prefix("/openapi/") {
             Some(path) => openapi::respond(&parts.method, path, &query, &parts.headers),
-            None => info::respond(&parts.method, &path, &query, &parts.headers),
+            None => match shared.auth.openid(&path) {
+                Some(document) => openid(&parts.method, document),
+                None => info::respond(&parts.method, &path, &query, &parts.headers),
+            },
         },
     }
+}
+
+fn openid(method: &Method, (media_type, document): (&'static str, Value)) -> Result<Answer, ApiError> {
+    if *method != Method::GET {
+        return Err(ApiError::method_not_allowed_on_path());
+    }
+    Ok(answer::typed(StatusCode::OK, media_type, ResponseBody::full(document.to_string())))
 }
 
 fn unread(error: &ReadError) -> ApiError {

@@ -3,6 +3,7 @@
 //! Everything here is synchronous and quick; only watches and logs answer with a stream.
 
 pub(crate) mod admission;
+pub(crate) mod aggregation;
 pub(crate) mod apply;
 pub(crate) mod binding;
 pub(crate) mod connect;
@@ -16,8 +17,10 @@ pub(crate) mod meta;
 pub(crate) mod namespace;
 mod namespace_content;
 mod resume;
+pub(crate) mod root_ca;
 pub(crate) mod scale;
 pub(crate) mod selection;
+pub(crate) mod service_account;
 pub(crate) mod service_allocation;
 pub(crate) mod strategy;
 pub(crate) mod update;
@@ -46,6 +49,7 @@ pub(crate) struct Registry {
     event_writes: event_ttl::EventWrites,
     /// Held by writes that depend on what else is stored, from the look to the commit.
     dependent_writes: Mutex<()>,
+    root_ca: String,
 }
 
 impl fmt::Debug for Registry {
@@ -110,6 +114,8 @@ pub(crate) struct WriteOptions {
     pub(crate) manager: String,
     /// Whether an apply takes fields over that others have set.
     pub(crate) force: bool,
+    /// The revision that the object must have; none is 0.
+    pub(crate) only: Option<u64>,
 }
 
 /// An object after a write, with warnings for the client.
@@ -132,7 +138,13 @@ impl Registry {
             node_proxy: RwLock::new(node_proxy),
             event_writes: event_ttl::EventWrites::default(),
             dependent_writes: Mutex::new(()),
+            root_ca: String::new(),
         }
+    }
+
+    /// The same with certificates (PEM) that pods are to trust.
+    pub(crate) fn with_root_ca(self, root_ca: String) -> Self {
+        Self { root_ca, ..self }
     }
 
     pub(crate) fn now(&self) -> Timestamp {

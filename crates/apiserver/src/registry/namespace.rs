@@ -12,7 +12,7 @@ use apimachinery::time::seconds;
 use serde_json::json;
 
 use super::delete::{DeleteOptions, Deleted, check_preconditions};
-use super::{MOST_ROUNDS, Place, Registry, WriteOptions, meta, strategy};
+use super::{MOST_ROUNDS, Place, Registry, WriteOptions, meta, root_ca, strategy};
 use crate::rules;
 use crate::store::{Change, Expected, Object};
 
@@ -37,17 +37,28 @@ impl Registry {
 
     /// What follows from the creation of an object.
     pub(crate) fn after_create(&self, kind: &ResourceType, object: &Object) {
+        self.aggregate_after_write(kind);
         if strategy::is_namespace(kind) {
             self.create_service_account(meta::name(object.value()));
+            self.publish_root_ca(meta::name(object.value()));
         } else if kind.namespaced && !self.is_active(meta::namespace(object.value())) {
             // The namespace went while the object was on its way.
             self.advance_namespace(meta::namespace(object.value()));
         }
     }
 
+    /// What follows from a change of an object.
+    pub(crate) fn after_update(&self, kind: &ResourceType, object: &Object) {
+        self.aggregate_after_write(kind);
+        if root_ca::is_root_ca(kind, object.value()) {
+            self.publish_root_ca(meta::namespace(object.value()));
+        }
+    }
+
     /// What follows from the removal of an object.
     pub(crate) fn after_remove(&self, kind: &ResourceType, object: &Object) {
         let namespace = meta::namespace(object.value());
+        self.aggregate_after_write(kind);
         if !kind.namespaced {
             return;
         }
@@ -55,6 +66,8 @@ impl Registry {
             self.advance_namespace(namespace);
         } else if kind.kind == "ServiceAccount" && meta::name(object.value()) == "default" {
             self.create_service_account(namespace);
+        } else if root_ca::is_root_ca(kind, object.value()) {
+            self.publish_root_ca(namespace);
         }
     }
 
@@ -109,6 +122,7 @@ impl Registry {
                 self.advance_namespace(namespace.key());
             } else {
                 self.create_service_account(namespace.key());
+                self.publish_root_ca(namespace.key());
             }
         }
     }

@@ -14,6 +14,7 @@ impl Registry {
         self.create_built_in_namespaces();
         self.create_built_in_priority_classes();
         self.resume_namespaces();
+        crate::auth::make_built_in_roles(self);
     }
 
     /// Makes the priority classes that every cluster has.

@@ -88,6 +88,9 @@ impl Registry {
         let _guard = strategy::is_service(place.kind).then(|| self.one_at_a_time());
         for _ in 0..MOST_ROUNDS {
             let old = self.get(place)?;
+            if write.options.only.is_some_and(|only| only != old.revision()) {
+                return Err(place.modified());
+            }
             let (wanted, warnings) = wanted(old.value())?;
             let given = meta::field(&wanted, "managedFields").clone();
             let mut new = self.next_version(place, write.part, wanted, old.value())?;
@@ -137,6 +140,7 @@ impl Registry {
         }
         let written = self.store.commit(&table, old.key(), expected, Change::Put(new))?;
         self.after_event_write(place.kind, &written);
+        self.after_update(place.kind, &written);
         Ok(written)
     }
 }

@@ -90,14 +90,15 @@ async fn s8_02_quotas_of_requests_count_sidecars_and_want_every_container_to_ask
 #[tokio::test]
 async fn quotas_count_objects_of_every_kind() {
     let rig = Rig::new();
-    let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"count/jobs.batch": "0", "configmaps": "1"}}});
+    // One is there from the beginning: the root certificate.
+    let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"count/jobs.batch": "0", "configmaps": "2"}}});
     make(&rig, &format!("{DEFAULT}/resourcequotas"), quota).await;
     make(&rig, &format!("{DEFAULT}/configmaps"), json!({"metadata": {"name": "a"}})).await;
     let (code, status) = rig.raw("POST", &format!("{DEFAULT}/configmaps"), JSON, r#"{"metadata":{"name":"b"}}"#).await;
     assert_eq!(code, 403);
     assert_eq!(
         status["message"],
-        "configmaps \"b\" is forbidden: exceeded quota: q, requested: configmaps=1, used: configmaps=1, limited: configmaps=1"
+        "configmaps \"b\" is forbidden: exceeded quota: q, requested: configmaps=1, used: configmaps=2, limited: configmaps=2"
     );
     make(&rig, &format!("{DEFAULT}/secrets"), json!({"metadata": {"name": "a"}})).await;
 }

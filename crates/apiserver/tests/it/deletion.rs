@@ -203,7 +203,7 @@ async fn a_collection_is_deleted_by_selector() {
     assert_eq!(answer.expect("delete").left().expect("a list").items.len(), 2);
     let left: Vec<String> =
         maps.list(&ListParams::default()).await.expect("list").items.iter().map(ResourceExt::name_any).collect();
-    assert_eq!(left, ["c"]);
+    assert_eq!(left, ["c", "kube-root-ca.crt"]);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod tables;
 
 mod admission;
 mod applies;
+mod auth;
 mod basics;
 mod deletion;
 mod discovery;

@@ -192,6 +192,7 @@ mod tests {
         let objects = Objects {
             config_maps: [("cm".to_owned(), serde_json::from_value(config_map).expect("a map"))].into(),
             secrets: [("s".to_owned(), serde_json::from_value(secret).expect("a secret"))].into(),
+            ..Objects::default()
         };
         let services = Environment::from([("KUBERNETES_SERVICE_HOST".to_owned(), "10.96.0.1".to_owned())]);
         let facts =

@@ -58,6 +58,9 @@ fn write_files(dir: &Path, payload: &Payload, group: Option<u32>) -> io::Result<
         }
         fs::write(&target, &file.data)?;
         let mut mode = file.mode;
+        if file.user.is_some() {
+            chown(&target, file.user, None)?;
+        }
         if let Some(group) = group {
             chown(&target, None, Some(group))?;
             mode |= 0o440;

@@ -18,9 +18,11 @@ use crate::{
     objects::{Objects, References},
     paths::PodPaths,
     resources,
+    tokens::TokenSpec,
 };
 
 pub(crate) use projection::Payload;
+use projection::TokenAccess;
 pub(crate) use remove::remove_tree;
 
 /// Why a volume cannot be made; `Display` is the text of a `FailedMount` event (contract S12-13).
@@ -61,6 +63,8 @@ pub(crate) struct Volumes<'a> {
     pub(crate) facts: &'a Facts<'a>,
     /// Group that owns the volumes (`fsGroup`).
     pub(crate) group: Option<u32>,
+    /// User of all containers, if they have one in common: the only one who needs to read the token.
+    pub(crate) user: Option<u32>,
 }
 
 /// Collects the objects that a pod's volumes are made of.
@@ -73,6 +77,7 @@ pub(crate) fn references(pod: &Pod) -> References {
         for source in sources {
             refs.config_maps.extend(source.config_map.iter().map(|s| s.name.clone()));
             refs.secrets.extend(source.secret.iter().map(|s| s.name.clone()));
+            refs.tokens.extend(source.service_account_token.iter().map(TokenSpec::of));
         }
     }
     refs
@@ -156,9 +161,13 @@ impl Volumes<'_> {
         })
     }
 
+    fn token_access(&self) -> TokenAccess {
+        TokenAccess { user: self.user, only_owner: self.user.is_some() || self.group.is_some() }
+    }
+
     fn prepare_one(&self, volume: &Volume, objects: &Objects) -> Result<(), String> {
         if let Some(plugin) = content_plugin(volume) {
-            let payload = projection::payload(volume, self.facts, objects)?;
+            let payload = projection::payload(volume, self.facts, objects, self.token_access())?;
             let dir = content_dir(self.paths, plugin, &volume.name);
             return atomic::write(&dir, &payload, self.group).map_err(|e| e.to_string());
         }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use k8s_openapi::api::core::v1::{DownwardAPIVolumeFile, KeyToPath, Volume, VolumeProjection};
 
-use crate::{downward::Facts, objects::Objects};
+use crate::{downward::Facts, objects::Objects, tokens::TokenSpec};
 
 /// One file to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,17 @@ pub(crate) struct PayloadFile {
     pub(crate) data: Vec<u8>,
     /// Permission bits.
     pub(crate) mode: u32,
+    /// Owner; the agent's user if none.
+    pub(crate) user: Option<u32>,
+}
+
+/// Who may read a token.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TokenAccess {
+    /// Owner of the file.
+    pub(super) user: Option<u32>,
+    /// Nobody but the owner, whatever the volume's mode says.
+    pub(super) only_owner: bool,
 }
 
 /// Files by path relative to the volume.
@@ -22,9 +33,14 @@ pub(crate) type Payload = BTreeMap<PathBuf, PayloadFile>;
 const DEFAULT_MODE: u32 = 0o644;
 
 /// Returns the files of a volume; the error is the text of the event.
-pub(super) fn payload(volume: &Volume, facts: &Facts<'_>, objects: &Objects) -> Result<Payload, String> {
+pub(super) fn payload(
+    volume: &Volume,
+    facts: &Facts<'_>,
+    objects: &Objects,
+    access: TokenAccess,
+) -> Result<Payload, String> {
     let mut out = Payload::new();
-    let builder = Builder { facts, objects };
+    let builder = Builder { facts, objects, access };
     if let Some(source) = &volume.config_map {
         let keys = Keys { items: source.items.as_deref(), mode: mode(source.default_mode), optional: source.optional };
         builder.config_map(&mut out, &source.name, &keys)?;
@@ -45,6 +61,7 @@ pub(super) fn payload(volume: &Volume, facts: &Facts<'_>, objects: &Objects) -> 
 struct Builder<'a> {
     facts: &'a Facts<'a>,
     objects: &'a Objects,
+    access: TokenAccess,
 }
 
 /// Which keys of an object become files.
@@ -67,8 +84,11 @@ impl Builder<'_> {
         if let Some(s) = &source.downward_api {
             self.downward(out, s.items.as_deref().unwrap_or_default(), default)?;
         }
-        if source.service_account_token.is_some() {
-            return Err("projected service account tokens are not supported yet".to_owned());
+        if let Some(s) = &source.service_account_token {
+            let token = self.objects.tokens.get(&TokenSpec::of(s)).ok_or("the token was not asked for")?;
+            let (data, user) = (token.clone()?.into_bytes(), self.access.user);
+            let mode = if self.access.only_owner { 0o600 } else { default };
+            out.insert(safe(&s.path)?, PayloadFile { data, mode, user });
         }
         if source.cluster_trust_bundle.is_some() || source.pod_certificate.is_some() {
             return Err("projected cluster trust bundles and pod certificates are not supported".to_owned());
@@ -103,7 +123,7 @@ impl Builder<'_> {
             };
             let data = text.map_err(|e| e.to_string())?.into_bytes();
             let mode = item.mode.map_or(default, |m| mode(Some(m)));
-            out.insert(safe(&item.path)?, PayloadFile { data, mode });
+            out.insert(safe(&item.path)?, PayloadFile { data, mode, user: None });
         }
         Ok(())
     }
@@ -112,7 +132,7 @@ impl Builder<'_> {
 fn select(out: &mut Payload, kind: &str, data: &BTreeMap<&str, &[u8]>, keys: &Keys<'_>) -> Result<(), String> {
     let Some(items) = keys.items.filter(|i| !i.is_empty()) else {
         for (key, value) in data {
-            out.insert(safe(key)?, PayloadFile { data: value.to_vec(), mode: keys.mode });
+            out.insert(safe(key)?, PayloadFile { data: value.to_vec(), mode: keys.mode, user: None });
         }
         return Ok(());
     };
@@ -120,7 +140,7 @@ fn select(out: &mut Payload, kind: &str, data: &BTreeMap<&str, &[u8]>, keys: &Ke
         match data.get(item.key.as_str()) {
             Some(value) => {
                 let mode = item.mode.map_or(keys.mode, |m| mode(Some(m)));
-                out.insert(safe(&item.path)?, PayloadFile { data: value.to_vec(), mode });
+                out.insert(safe(&item.path)?, PayloadFile { data: value.to_vec(), mode, user: None });
             }
             None if keys.optional == Some(true) => {}
             None => {

@@ -36,6 +36,7 @@ impl Fixture {
         let objects = Objects {
             config_maps: [("cm".to_owned(), serde_json::from_value(config).expect("a map"))].into(),
             secrets: [("s".to_owned(), serde_json::from_value(secret).expect("a secret"))].into(),
+            ..Objects::default()
         };
         Self { _root: root, pod, paths, objects }
     }
@@ -44,7 +45,7 @@ impl Fixture {
         let allocatable = BTreeMap::new();
         let facts =
             Facts { pod: &self.pod, host_ips: &[], pod_ips: &[IpAddr::from([10, 0, 0, 7])], allocatable: &allocatable };
-        let volumes = Volumes { paths: &self.paths, facts: &facts, group };
+        let volumes = Volumes { paths: &self.paths, facts: &facts, group, user: None };
         volumes.prepare(&self.objects).map_err(|e| e.to_string())
     }
 
@@ -188,10 +189,6 @@ fn unsupported_volumes_say_so() {
     let claim = Fixture::new(json!([{"name": "v", "persistentVolumeClaim": {"claimName": "x"}}]));
     let text = claim.prepare(None).expect_err("unsupported");
     assert!(text.starts_with("MountVolume.SetUp failed for volume \"v\" : "), "{text}");
-    let token =
-        Fixture::new(json!([{"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}]));
-    let text = token.prepare(None).expect_err("unsupported");
-    assert!(text.contains("service account token"), "{text}");
 }
 
 #[test]
@@ -207,4 +204,27 @@ fn removal_follows_no_link_that_a_container_planted() {
     assert!(!f.paths.root.exists() && !f.paths.run.exists());
     assert!(outside.path().join("precious").exists());
     remove_directories(&f.paths).expect("removing twice is fine");
+}
+
+#[test]
+fn tokens_are_for_their_volume_and_only_for_the_user_who_needs_them() {
+    let volume = json!([{"name": "v", "projected": {"defaultMode": 420, "sources": [
+        {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}}]}}]);
+    let mut f = Fixture::new(volume);
+    let text = f.prepare(None).expect_err("nobody asked for it");
+    assert!(text.starts_with("MountVolume.SetUp failed for volume \"v\" : "), "{text}");
+    let spec = references(&f.pod).tokens.pop_first().expect("a token");
+    f.objects.tokens.insert(spec.clone(), Err("failed to fetch token: no".to_owned()));
+    assert_eq!(
+        f.prepare(None),
+        Err("MountVolume.SetUp failed for volume \"v\" : failed to fetch token: no".to_owned())
+    );
+    f.objects.tokens.insert(spec.clone(), Ok("one".to_owned()));
+    f.prepare(None).expect("prepared");
+    assert_eq!(f.seen("v"), ["token=one"]);
+    assert_eq!(mode(&f.dir("v").join("token")), 0o644);
+    f.objects.tokens.insert(spec, Ok("two".to_owned()));
+    f.prepare(Some(1234)).expect("prepared; needs root");
+    let file = fs::metadata(f.dir("v").join("token")).expect("metadata");
+    assert_eq!((f.seen("v"), file.mode() & 0o777, file.gid()), (vec!["token=two".to_owned()], 0o640, 1234));
 }

@@ -12,6 +12,7 @@ mod listener;
 mod notify;
 mod pki;
 mod subject;
+mod token_key;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -95,7 +96,13 @@ impl Server {
         let (socket, address) = listener::bind(settings.listen).await?;
         let certificate = ServerCertificate::issue(&authority, names(address.ip()))?;
         let tls = pki::tls(&authority, Arc::clone(&certificate))?;
-        let options = NodeOptions { objects: Some(instance.data.join("objects")), ..NodeOptions::default() };
+        let api = apiserver::Options {
+            token_key: Some(Arc::new(token_key::open(&instance.subdirectory("pki")?)?)),
+            root_ca: authority.certificate(),
+            advertise_address: Some(address),
+            ..apiserver::Options::default()
+        };
+        let options = NodeOptions { objects: Some(instance.data.join("objects")), api, ..NodeOptions::default() };
         let node = Node::start(dirs, instance, options).await?;
         let kubeconfig = instance.data.join("kubeconfig");
         write_kubeconfig(&kubeconfig, &authority, address)?;

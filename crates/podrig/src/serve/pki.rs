@@ -168,7 +168,7 @@ fn load_certificate(text: &str) -> Result<(CertificateDer<'static>, SystemTime, 
     Ok((der.into(), validity.not_before.to_system_time(), validity.not_after.to_system_time()))
 }
 
-fn encode(tag: &str, der: &[u8]) -> String {
+pub(super) fn encode(tag: &str, der: &[u8]) -> String {
     pem::encode_config(&Pem::new(tag, der), EncodeConfig::new().set_line_ending(LineEnding::LF))
 }
 

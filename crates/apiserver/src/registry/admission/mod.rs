@@ -9,7 +9,7 @@ use apimachinery::scheme::ResourceType;
 use apimachinery::status::{ApiError, Cause};
 use serde_json::{Value, json};
 
-use super::{Registry, meta, strategy};
+use super::{Registry, meta, service_account, strategy};
 
 /// Completes an object that is being created, or refuses it.
 pub(crate) fn create(registry: &Registry, kind: &'static ResourceType, object: &mut Value) -> Result<(), ApiError> {
@@ -20,6 +20,7 @@ pub(crate) fn create(registry: &Registry, kind: &'static ResourceType, object: &
         limit_ranger::create(registry, kind, object)?;
         priority::create_pod(registry, kind, object)?;
         add_tolerations(object);
+        service_account::admit(registry, kind, object)?;
     }
     if kind.kind == "PriorityClass" {
         priority::check_class(registry, kind, object)?;
