@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::{
     facts::{Facts, FieldFacts, TypeFacts},
+    numbers::Numbers,
     roots::Roots,
 };
 
@@ -20,12 +21,16 @@ pub(crate) struct Tables {
 impl Tables {
     /// # Errors
     /// A schema has a form that is not known here, or there is a fact about a type or field that does not exist.
-    pub(crate) fn new(roots: &Roots, mut facts: Facts) -> Result<Self, String> {
+    pub(crate) fn new(roots: &Roots, mut facts: Facts, mut wire: Numbers) -> Result<Self, String> {
         let numbers: BTreeMap<&str, usize> = roots.definitions.keys().map(String::as_str).zip(0..).collect();
         let mut tables = Self { rust: String::new(), texts: Vec::new() };
         for (name, schema) in &roots.definitions {
             let facts = facts.remove(name).unwrap_or_default();
-            tables.definition(roots, &numbers, name, schema, facts)?;
+            let wire = wire.remove(name).unwrap_or_default();
+            tables.definition(roots, &numbers, name, schema, facts, wire)?;
+        }
+        if let Some(name) = wire.keys().next() {
+            return Err(format!("numbers.txt: there is no type {name}"));
         }
         if let Some(name) = facts.keys().next() {
             return Err(format!("facts.txt: there is no type {name}"));
@@ -52,6 +57,7 @@ impl Tables {
         name: &str,
         schema: &Value,
         mut facts: TypeFacts,
+        mut wire: BTreeMap<String, [u8; 2]>,
     ) -> Result<(), String> {
         let text = self.text(schema);
         let kind = roots.kinds.iter().find(|kind| kind.definition == name);
@@ -67,7 +73,14 @@ impl Tables {
                     let facts = facts.fields.remove(field).unwrap_or_default();
                     let required =
                         schema["required"].as_array().is_some_and(|list| list.iter().any(|one| one == field));
-                    fields.push_str(&field_of(field, property, required, &facts, numbers)?);
+                    fields.push_str(&field_of(
+                        field,
+                        property,
+                        required,
+                        &facts,
+                        wire.remove(field).unwrap_or_default(),
+                        numbers,
+                    )?);
                     self.text(property);
                 }
                 format!("Shape::Fields(&[{fields}])")
@@ -75,6 +88,9 @@ impl Tables {
         };
         if let Some(field) = facts.fields.keys().next() {
             return Err(format!("facts.txt: {name} has no field {field}"));
+        }
+        if let Some(field) = wire.keys().next() {
+            return Err(format!("numbers.txt: {name} has no field {field}"));
         }
         let kind = kind.map_or_else(
             || "None".to_owned(),
@@ -108,12 +124,13 @@ fn field_of(
     schema: &Value,
     always: bool,
     facts: &FieldFacts,
+    wire: [u8; 2],
     numbers: &BTreeMap<&str, usize>,
 ) -> Result<String, String> {
     let ty = type_of(schema, facts, numbers).map_err(|error| format!("{name}: {error}"))?;
     Ok(format!(
         "Field {{ name: {name:?}, ty: {ty}, always: {always}, required: {}, inline: {}, strategy: {:?}, \
-         merge_key: {:?}, default: {:?}, values: &{:?} }},",
+         merge_key: {:?}, default: {:?}, values: &{:?}, numbers: {wire:?} }},",
         always && !facts.optional,
         facts.inline,
         facts.strategy,

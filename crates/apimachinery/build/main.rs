@@ -5,6 +5,7 @@
 
 mod definitions;
 mod facts;
+mod numbers;
 mod roots;
 
 use std::{env, error::Error, fs, io::Write, path::Path};
@@ -12,12 +13,14 @@ use std::{env, error::Error, fs, io::Write, path::Path};
 use flate2::{Compression, write::DeflateEncoder};
 
 const FACTS: &str = "src/schema/facts.txt";
+const NUMBERS: &str = "src/protobuf/numbers.txt";
 
 fn main() -> Result<(), Box<dyn Error>> {
     report("cargo::rerun-if-changed=build");
     report(&format!("cargo::rerun-if-changed={FACTS}"));
+    report(&format!("cargo::rerun-if-changed={NUMBERS}"));
     let facts = facts::parse(&fs::read_to_string(FACTS)?)?;
-    let tables = definitions::Tables::new(&roots::collect(), facts)?;
+    let tables = definitions::Tables::new(&roots::collect(), facts, numbers::parse(&fs::read_to_string(NUMBERS)?)?)?;
     let out = env::var("OUT_DIR")?;
     fs::write(Path::new(&out).join("definitions.rs"), tables.rust())?;
     let mut texts = DeflateEncoder::new(Vec::new(), Compression::best());

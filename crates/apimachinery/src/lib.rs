@@ -19,6 +19,7 @@ pub mod openapi;
 pub mod patch;
 pub mod pod;
 pub mod prepare;
+pub mod protobuf;
 pub mod quantity;
 pub mod quota;
 pub mod resources;

@@ -65,6 +65,9 @@ pub struct Field {
     pub default: Option<&'static str>,
     /// Values that are known; empty if they are not listed.
     pub values: &'static [&'static str],
+    /// Where its protobuf form has it: the field number, and a second one if the first leads to a message in between;
+    /// zeros if it has none.
+    pub numbers: [u8; 2],
 }
 
 /// Type of a value.

@@ -1,6 +1,7 @@
 //! Reading what requests carry: bodies, write options, delete options.
 
 use apimachinery::decode::{self, FieldValidation, Json};
+use apimachinery::protobuf;
 use apimachinery::status::ApiError;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -31,7 +32,10 @@ pub(crate) fn object(headers: &HeaderMap, body: &Bytes) -> Result<Json, ApiError
     match media_type(headers) {
         "" | JSON => decode::json(body).map_err(|error| unreadable(&error)),
         YAML => yaml(body),
-        _ => Err(ApiError::unsupported_media_type(&[JSON, YAML])),
+        protobuf::MEDIA_TYPE => protobuf::decode(body)
+            .map(|value| Json { value, duplicates: Vec::new() })
+            .map_err(|error| unreadable(&error)),
+        _ => Err(ApiError::unsupported_media_type(&[JSON, YAML, protobuf::MEDIA_TYPE])),
     }
 }
 
