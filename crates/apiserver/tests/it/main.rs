@@ -17,6 +17,7 @@ mod lists;
 mod logs;
 mod namespaces;
 mod patches;
+mod printing;
 mod scale;
 mod schemas;
 mod services;
