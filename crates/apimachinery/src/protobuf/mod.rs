@@ -145,9 +145,9 @@ fn add(
             let all = object.entry(field.name).or_insert_with(|| Value::Array(Vec::new()));
             let Value::Array(all) = all else { return Err(wrong()) };
             match (list.items.resolve(), found) {
-                (Resolved::Scalar(scalar @ (Scalar::Int32 | Scalar::Int64)), &Wire::Bytes(mut packed)) => {
+                (Resolved::Scalar(Scalar::Int32 | Scalar::Int64), &Wire::Bytes(mut packed)) => {
                     while !packed.is_empty() {
-                        all.push(integer(scalar, wire::varint(&mut packed)?));
+                        all.push(integer(wire::varint(&mut packed)?));
                     }
                 }
                 _ => all.push(value(list.items, found, depth)?.ok_or_else(wrong)?),
@@ -207,7 +207,7 @@ fn scalar_value(scalar: Scalar, found: &Wire<'_>) -> Result<Option<Value>, Proto
     let wrong = ProtobufError::Malformed("a value has the wrong wire type");
     match (scalar, found) {
         (Scalar::Boolean, Wire::Number(number)) => Ok(Some(Value::Bool(*number != 0))),
-        (Scalar::Int32 | Scalar::Int64, Wire::Number(number)) => Ok(Some(integer(scalar, *number))),
+        (Scalar::Int32 | Scalar::Int64, Wire::Number(number)) => Ok(Some(integer(*number))),
         (Scalar::String, found) => text(found).map(Value::String).map(Some).ok_or(wrong),
         (Scalar::Bytes, Wire::Bytes(bytes)) => Ok(Some(Value::String(STANDARD.encode(bytes)))),
         (Scalar::Time, Wire::Bytes(bytes)) => time(bytes, false),
@@ -228,12 +228,8 @@ fn scalar_value(scalar: Scalar, found: &Wire<'_>) -> Result<Option<Value>, Proto
 }
 
 /// Signed numbers are in two's complement.
-fn integer(scalar: Scalar, number: u64) -> Value {
-    let signed = number.cast_signed();
-    match scalar {
-        Scalar::Int32 => i32::try_from(signed).unwrap_or(if signed < 0 { i32::MIN } else { i32::MAX }).into(),
-        _ => signed.into(),
-    }
+fn integer(number: u64) -> Value {
+    number.cast_signed().into()
 }
 
 fn text(found: &Wire<'_>) -> Option<String> {
@@ -250,7 +246,7 @@ fn time(bytes: &[u8], micro: bool) -> Result<Option<Value>, ProtobufError> {
             wire::Field { .. } => {}
         }
     }
-    let Some(seconds) = seconds.or((nanos != 0).then_some(0)) else { return Ok(None) };
+    let Some(seconds) = seconds else { return Ok(None) };
     let time = Timestamp::new(seconds, nanos).map_err(|_| ProtobufError::Malformed("a time is out of range"))?;
     let shown = if micro { format!("{time:.6}") } else { format!("{time:.0}") };
     Ok(Some(Value::String(shown)))
@@ -268,7 +264,7 @@ fn int_or_string(bytes: &[u8]) -> Result<Value, ProtobufError> {
             _ => {}
         }
     }
-    Ok(if is_text { Value::String(string) } else { integer(Scalar::Int32, number) })
+    Ok(if is_text { Value::String(string) } else { integer(number) })
 }
 
 #[cfg(test)]
