@@ -128,6 +128,21 @@ fn json_patch_error(kind: &ResourceType, error: &JsonPatchError) -> ApiError {
     answer
 }
 
+/// Appends to a list that is made if it is not there and something is to be in it.
+pub(crate) fn extend_list(object: &mut Value, field: &str, more: impl IntoIterator<Item = Value>) {
+    let mut more = more.into_iter().peekable();
+    if more.peek().is_none() {
+        return;
+    }
+    let list = &mut object[field];
+    if !list.is_array() {
+        *list = Value::Array(Vec::new());
+    }
+    if let Value::Array(list) = list {
+        list.extend(more);
+    }
+}
+
 /// The resource that a URL names.
 pub(crate) fn lookup(group: &str, version: &str, plural: &str) -> Option<&'static ResourceType> {
     scheme::by_plural(group, version, plural)

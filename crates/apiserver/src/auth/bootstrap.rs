@@ -13,6 +13,7 @@ use super::rule::{Rule, not_covered};
 use super::user::{AUTHENTICATED, MASTERS, UNAUTHENTICATED};
 use crate::registry::update::Part;
 use crate::registry::{Place, Registry, WriteOptions, meta};
+use crate::rules;
 
 const API_VERSION: &str = "rbac.authorization.k8s.io/v1";
 const AUTO_UPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
@@ -306,22 +307,11 @@ fn completed(present: &Value, wanted: &Value) -> Option<Value> {
     }
     let held = rules_of(present);
     let missing = not_covered(&held.iter().collect::<Vec<_>>(), &rules_of(wanted));
-    append(&mut new, "rules", missing.iter().map(|rule| json!(rule)));
+    rules::extend_list(&mut new, "rules", missing.iter().map(|rule| json!(rule)));
     let subjects = wanted["subjects"].as_array().into_iter().flatten();
     let known = present["subjects"].as_array().cloned().unwrap_or_default();
-    append(&mut new, "subjects", subjects.filter(|subject| !known.contains(subject)).cloned());
+    rules::extend_list(&mut new, "subjects", subjects.filter(|subject| !known.contains(subject)).cloned());
     (new != *present).then_some(new)
-}
-
-fn append(object: &mut Value, field: &str, more: impl Iterator<Item = Value>) {
-    let more: Vec<Value> = more.collect();
-    if more.is_empty() {
-        return;
-    }
-    match &mut object[field] {
-        Value::Array(list) => list.extend(more),
-        absent => *absent = Value::Array(more),
-    }
 }
 
 impl Role {

@@ -189,11 +189,12 @@ impl Review {
 }
 
 fn spec<T: DeserializeOwned + Default>(body: &Value) -> Result<T, ApiError> {
-    match &body["spec"] {
-        Value::Null => Ok(T::default()),
-        spec => serde_json::from_value(spec.clone())
-            .map_err(|error| ApiError::bad_request(format!("error decoding the request body: spec: {error}"))),
+    let spec = &body["spec"];
+    if spec.is_null() {
+        return Ok(T::default());
     }
+    serde_json::from_value(spec.clone())
+        .map_err(|error| ApiError::bad_request(format!("error decoding the request body: spec: {error}")))
 }
 
 fn of_resource(wanted: &ResourceAttributes) -> Attributes {

@@ -58,12 +58,16 @@ fn mount_token(spec: &mut Value, suffix: &str) {
             if mounts.into_iter().any(|mount| mount["mountPath"] == MOUNT_PATH) {
                 continue;
             }
-            push(container, "volumeMounts", json!({"name": name, "readOnly": true, "mountPath": MOUNT_PATH}));
+            rules::extend_list(
+                container,
+                "volumeMounts",
+                [json!({"name": name, "readOnly": true, "mountPath": MOUNT_PATH})],
+            );
             needed = true;
         }
     }
     if needed && is_new {
-        push(spec, "volumes", volume(&name));
+        rules::extend_list(spec, "volumes", [volume(&name)]);
     }
 }
 
@@ -82,13 +86,6 @@ fn volume(name: &str) -> Value {
             ],
         },
     })
-}
-
-fn push(object: &mut Value, field: &str, value: Value) {
-    match &mut object[field] {
-        Value::Array(list) => list.push(value),
-        absent => *absent = json!([value]),
-    }
 }
 
 #[cfg(test)]
