@@ -3,6 +3,7 @@
 mod common;
 mod sessions;
 mod status_writes;
+mod tokens;
 
 use std::{sync::Arc, time::Duration};
 
