@@ -199,7 +199,7 @@ mod tests {
             ]
         );
         let named = rule(json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["get"], "resourceNames": ["a"]}));
-        assert!(not_covered(&[&held], &[named.clone()]).is_empty());
+        assert!(not_covered(&[&held], std::slice::from_ref(&named)).is_empty());
         assert_eq!(not_covered(&[&named], &[held]).len(), 1);
     }
 }

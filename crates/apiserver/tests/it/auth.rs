@@ -6,6 +6,7 @@ use kube::api::{Api, DeleteParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
+use crate::kubectl::Kubectl;
 use crate::support::{Rig, pod, refusal};
 
 const TOKENS: &str = "/api/v1/namespaces/default/serviceaccounts/default/token";
@@ -385,4 +386,22 @@ async fn every_namespace_has_the_root_certificate_whatever_happens_to_it() {
     assert_eq!(content().await, "PEM");
     admin.done("DELETE", "/api/v1/namespaces/n", Value::Null).await;
     assert_eq!(admin.get("/api/v1/namespaces/n").await.0, 404, "it does not come back in a namespace that goes");
+}
+
+#[tokio::test]
+async fn kubectl_asks_who_it_is_and_what_it_may_do() {
+    let rig = Rig::new();
+    let kubectl = Kubectl::new(&rig.server).await;
+    assert_eq!(kubectl.ok(&["auth", "can-i", "create", "pods"]).await, "yes\n");
+    let whoami = kubectl.ok(&["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]).await;
+    assert_eq!(whoami, "system:apiserver");
+    let list = kubectl.ok(&["auth", "can-i", "--list"]).await;
+    assert!(list.lines().any(|line| line.starts_with("*.*")), "{list}");
+    let token = kubectl.ok(&["create", "token", "default", "--duration=10m"]).await;
+    assert_eq!(Peer::token(&rig, token.trim()).get("/api").await.0, 200);
+    let bind = ["create", "rolebinding", "b", "--clusterrole=view", "--serviceaccount=default:default"];
+    assert_eq!(kubectl.ok(&bind).await, "rolebinding.rbac.authorization.k8s.io/b created\n");
+    assert_eq!(Peer::token(&rig, token.trim()).get(PODS).await.0, 200);
+    let resources = kubectl.ok(&["api-resources"]).await;
+    assert!(resources.contains("selfsubjectaccessreviews"), "{resources}");
 }
