@@ -22,6 +22,12 @@ pub(crate) struct Rejection {
 }
 
 impl Rejection {
+    /// The node takes no more pods (nodeshutdown_manager.go).
+    pub(crate) fn node_shutdown() -> Self {
+        let message = "Pod was rejected as the node is shutting down.".to_owned();
+        Self { reason: "NodeShutdown".to_owned(), message }
+    }
+
     /// Returns the status of a refused pod.
     pub(crate) fn status(&self, pod: &Pod) -> PodStatus {
         PodStatus {

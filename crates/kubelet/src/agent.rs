@@ -8,7 +8,7 @@ use std::{
 
 use cri::{ContainerFilter, ContainerStatus, ImageService, RuntimeEvent, RuntimeService, SandboxStatus};
 use futures::{Stream, StreamExt as _};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret};
 use kube::{
     Api, Client,
     runtime::{WatchStreamExt as _, watcher},
@@ -67,11 +67,17 @@ pub struct Kubelet<R> {
     client: ApiClient,
     runtime: Arc<R>,
     options: Options,
+    shutting_down: Arc<watch::Sender<bool>>,
 }
 
 impl<R> Clone for Kubelet<R> {
     fn clone(&self) -> Self {
-        Self { client: self.client.clone(), runtime: Arc::clone(&self.runtime), options: self.options.clone() }
+        Self {
+            client: self.client.clone(),
+            runtime: Arc::clone(&self.runtime),
+            options: self.options.clone(),
+            shutting_down: Arc::clone(&self.shutting_down),
+        }
     }
 }
 
@@ -97,7 +103,14 @@ struct Inventory {
 impl<R: RuntimeService + ImageService> Kubelet<R> {
     /// Makes an agent that does nothing yet.
     pub fn new(client: Client, runtime: Arc<R>, options: Options) -> Self {
-        Self { client: ApiClient(client), runtime, options }
+        let shutting_down = Arc::new(watch::channel(false).0);
+        Self { client: ApiClient(client), runtime, options, shutting_down }
+    }
+
+    /// Ends all pods as a node does that is shut down, and takes no more: each in its own order, within its own grace;
+    /// those that have not ended by themselves have failed (contract S4-59). Does not wait for their ends.
+    pub fn shut_down_pods(&self) {
+        self.shutting_down.send_replace(true);
     }
 
     /// Returns the API client.
@@ -135,9 +148,9 @@ impl<R: RuntimeService + ImageService> Kubelet<R> {
                 .map_err(|source| KubeletError::Directory { path: dir.display().to_string(), source })?;
         }
         let tls = http_client::insecure_tls().map_err(KubeletError::Tls)?;
-        let capacity = node::capacity(&self.options);
+        let room = node::Room::read(&self.options);
         let (recorder, event_writer) = events::recorder(self.client.0.clone(), self.options.node_name.clone());
-        self.register(&capacity).await;
+        let node = self.register(&room).await;
         // Subscribed before the listing: what happens in between is heard of twice rather than not at all.
         let runtime_events = self.runtime.events();
         let inventory = self.inventory().await.map_err(KubeletError::Runtime)?;
@@ -148,21 +161,31 @@ impl<R: RuntimeService + ImageService> Kubelet<R> {
             clock: Clock::start(),
             events: recorder,
             labels: node::labels(&self.options),
-            allocatable: capacity,
+            allocatable: room.allocatable.clone(),
             memory: node::memory_bytes(),
+            shutting_down: self.shutting_down.subscribe(),
             tls,
         });
         let mut agent = Agent { context, inventory, handles: BTreeMap::new(), workers: JoinSet::new(), started: false };
-        tokio::join!(agent.serve(runtime_events), event_writer);
+        tokio::join!(agent.serve(runtime_events), event_writer, self.heartbeat(room, node));
         Ok(())
     }
 
-    async fn register(&self, capacity: &BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>) {
+    async fn register(&self, room: &node::Room) -> Node {
         let mut pause = FIRST_RETRY;
-        while let Err(e) = node::register(&self.client.0, &self.options, capacity).await {
-            tracing::warn!(node = self.options.node_name, "node not registered, trying again: {e}");
+        loop {
+            match node::register(&self.client.0, &self.options, room).await {
+                Ok(node) => return node,
+                Err(e) => tracing::warn!(node = self.options.node_name, "node not registered, trying again: {e}"),
+            }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LAST_RETRY);
+        }
+    }
+
+    async fn heartbeat(&self, room: node::Room, node: Node) {
+        if self.options.heartbeat {
+            node::heartbeat(self.client.0.clone(), Arc::clone(&self.runtime), self.options.clone(), room, node).await;
         }
     }
 
@@ -311,6 +334,9 @@ impl<R: RuntimeService + ImageService> Agent<R> {
 
     /// Checks a new pod against those that are here and have not ended.
     fn admit(&self, pod: &Pod) -> Result<(), Rejection> {
+        if *self.context.shutting_down.borrow() {
+            return Err(Rejection::node_shutdown());
+        }
         let newest: Vec<_> = self.handles.values().map(|h| Arc::clone(&h.desired.borrow().pod)).collect();
         let phase = |p: &Pod| p.status.as_ref().and_then(|s| s.phase.clone()).unwrap_or_default();
         let active = newest.iter().filter(|p| !matches!(phase(p).as_str(), "Succeeded" | "Failed"));

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::Client;
+use tokio::sync::watch;
 
 use crate::{Options, clock::Clock, events::EventRecorder};
 
@@ -26,6 +27,8 @@ pub(crate) struct NodeContext<R> {
     pub(crate) allocatable: BTreeMap<String, Quantity>,
     /// Memory of the machine in bytes.
     pub(crate) memory: i64,
+    /// Says true when the node is shutting down (contract S4-59).
+    pub(crate) shutting_down: watch::Receiver<bool>,
     /// TLS without certificate checks, for probes and hooks.
     pub(crate) tls: Arc<rustls::ClientConfig>,
 }

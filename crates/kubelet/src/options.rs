@@ -32,6 +32,9 @@ pub struct Options {
     pub seccomp_default: bool,
     /// Most pods at a time, as reported and enforced.
     pub max_pods: u32,
+    /// Whether the node renews a lease and reports what changed on it for as long as it runs. The node of a single
+    /// command needs neither.
+    pub heartbeat: bool,
     /// Receives every step of every pod as it happens. Nobody waits for a slow receiver.
     pub recorder: Option<broadcast::Sender<TimelineRecord>>,
 }
@@ -50,6 +53,7 @@ impl Options {
             cluster_domain: "cluster.local".to_owned(),
             seccomp_default: false,
             max_pods: DEFAULT_MAX_PODS,
+            heartbeat: false,
             recorder: None,
         }
     }

@@ -76,6 +76,7 @@ pub(crate) struct PodWorker<R> {
     /// Held while volumes are being written again.
     refreshing: Arc<tokio::sync::Mutex<()>>,
     tokens: Arc<Tokens>,
+    shutting_down: watch::Receiver<bool>,
     /// The object as last handed to the machine.
     known: Known,
     status: StatusSender,
@@ -122,6 +123,7 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
             }
         };
         Self {
+            shutting_down: node.shutting_down.clone(),
             node,
             machine,
             plan: Arc::new(plan),
@@ -257,6 +259,9 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
                     }
                 }
                 () = self.inbox.relist.notified() => self.relist().await,
+                Ok(()) = self.shutting_down.changed() => {
+                    self.waiting.push_back(Input::ShutDown { grace: self.plan.grace });
+                }
                 () = alarm => return Input::Timeout,
             }
         }

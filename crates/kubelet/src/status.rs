@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::status_queue::StatusReceiver;
 
 /// Conditions that the agent owns (contract S5-30).
-const OWN_CONDITIONS: [&str; 9] = [
+const OWN_CONDITIONS: [&str; 8] = [
     "PodReadyToStartContainers",
     "Initialized",
     "Ready",
@@ -24,8 +24,9 @@ const OWN_CONDITIONS: [&str; 9] = [
     "AllContainersRestarting",
     "PodResizePending",
     "PodResizeInProgress",
-    "DisruptionTarget",
 ];
+/// A condition that the agent sets, and others too (`PodConditionSharedByKubelet`).
+const SHARED_CONDITION: &str = "DisruptionTarget";
 /// Fields that are removed when the newest status has them no more.
 const OWN_FIELDS: [&str; 9] = [
     "reason",
@@ -201,8 +202,9 @@ fn merge_conditions(stored: &Pod, status: &mut PodStatus) {
             condition.last_transition_time = Some(time);
         }
     }
-    conditions.retain(|c| OWN_CONDITIONS.contains(&c.type_.as_str()));
-    conditions.extend(foreign_conditions(stored));
+    conditions.retain(|c| OWN_CONDITIONS.contains(&c.type_.as_str()) || c.type_ == SHARED_CONDITION);
+    let set = conditions.iter().any(|c| c.type_ == SHARED_CONDITION);
+    conditions.extend(foreign_conditions(stored).into_iter().filter(|c| !(set && c.type_ == SHARED_CONDITION)));
 }
 
 #[cfg(test)]

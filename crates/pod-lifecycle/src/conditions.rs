@@ -26,14 +26,25 @@ impl PodMachine {
         if self.plan.containers.iter().any(restart::has_restart_all_rule) {
             own.push((RESTARTING_ALL, self.restarting_all()));
         }
+        // As the kubelet's status manager does it: said only when nothing runs any more.
+        if let Some(verdict) = self.verdict.filter(|verdict| verdict.disruption && self.has_ended()) {
+            let message = Some(verdict.message.to_owned());
+            own.push((DISRUPTION_TARGET, Draft { reason: Some("TerminationByKubelet"), message, ..Draft::yes() }));
+        }
         let own = own.into_iter().map(|(type_, draft)| self.finish(type_, draft));
-        self.foreign_conditions.iter().cloned().chain(own).collect()
+        let foreign = self.foreign_conditions.iter().cloned();
+        // One that is shared, and was set by others or by an earlier status, is not there twice.
+        let own: Vec<_> = own.collect();
+        foreign.filter(|one| own.iter().all(|other| other.type_ != one.type_)).chain(own.iter().cloned()).collect()
     }
 
     /// S5-31
     fn ready_to_start(&self) -> Draft {
-        let ended = matches!(self.life, Life::Ended(_) | Life::Finished);
-        if self.sandbox.ready().is_some() && !ended { Draft::yes() } else { Draft::no() }
+        if self.sandbox.ready().is_some() && !self.has_ended() { Draft::yes() } else { Draft::no() }
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(self.life, Life::Ended(_) | Life::Finished)
     }
 
     /// S3-40
@@ -154,5 +165,7 @@ const READY: &str = "Ready";
 const CONTAINERS_READY: &str = "ContainersReady";
 const SCHEDULED: &str = "PodScheduled";
 pub(crate) const RESTARTING_ALL: &str = "AllContainersRestarting";
+/// Shared with whoever asks for an eviction.
+const DISRUPTION_TARGET: &str = "DisruptionTarget";
 const OWN: [&str; 6] = [READY_TO_START, INITIALIZED, READY, CONTAINERS_READY, SCHEDULED, RESTARTING_ALL];
 const POD_COMPLETED: &str = "PodCompleted";

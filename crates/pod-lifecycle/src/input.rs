@@ -17,6 +17,11 @@ pub enum Input {
         /// Grace in force (`deletionGracePeriodSeconds`).
         grace: Duration,
     },
+    /// The node shuts down: the pod is to end, and has failed then (contract S4-59).
+    ShutDown {
+        /// Grace in force.
+        grace: Duration,
+    },
     /// A container was seen in a (new) state. Repeats are harmless.
     Container(ContainerView),
     /// The sandbox ended without having been asked to.

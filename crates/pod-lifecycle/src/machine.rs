@@ -185,6 +185,7 @@ impl PodMachine {
         match input {
             Input::Desired(update) => self.update(update),
             Input::Delete { grace } => self.delete(grace),
+            Input::ShutDown { grace } => self.shut_down(grace),
             Input::Container(view) => self.observe(view),
             Input::SandboxLost => self.lose_sandbox(),
             Input::Done { effect, result } => self.done(effect, result),

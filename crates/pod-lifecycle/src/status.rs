@@ -19,6 +19,8 @@ use crate::{
 pub(crate) struct Verdict {
     pub(crate) reason: &'static str,
     pub(crate) message: &'static str,
+    /// The pod was well, and had to go for the node's sake.
+    pub(crate) disruption: bool,
 }
 
 /// What the status says of one container.

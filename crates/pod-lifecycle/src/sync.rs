@@ -147,8 +147,18 @@ impl PodMachine {
     /// The pod's active deadline makes it fail (contract S4-54; kubelet `active_deadline.go`).
     fn judge_deadline(&mut self) {
         if self.deadline_hit && self.verdict.is_none() {
-            self.verdict = Some(Verdict { reason: "DeadlineExceeded", message: DEADLINE_MESSAGE });
+            self.verdict = Some(Verdict { reason: "DeadlineExceeded", message: DEADLINE_MESSAGE, disruption: false });
             self.event(None, EventType::Normal, "DeadlineExceeded", DEADLINE_MESSAGE);
+        }
+    }
+
+    /// Takes note that the node shuts down (contract S4-59; kubelet `nodeshutdown_manager.go`). A pod that ends anyway
+    /// ends as it would.
+    pub(crate) fn shut_down(&mut self, grace: Duration) {
+        if self.life == Life::Active && self.delete_grace.is_none() {
+            let verdict = Verdict { reason: "Terminated", message: SHUTDOWN_MESSAGE, disruption: true };
+            self.verdict.get_or_insert(verdict);
+            self.delete(grace);
         }
     }
 
@@ -280,4 +290,5 @@ impl PodMachine {
 pub(crate) const ERROR_RETRY: Duration = Duration::from_secs(10);
 /// More steps than any pod can take without an answer from outside.
 const MAX_STEPS: usize = 10_000;
+const SHUTDOWN_MESSAGE: &str = "Pod was terminated in response to imminent node shutdown.";
 const DEADLINE_MESSAGE: &str = "Pod was active on the node longer than the specified deadline";

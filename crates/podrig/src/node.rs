@@ -3,19 +3,28 @@
 use std::{
     collections::BTreeSet,
     fmt,
+    net::{IpAddr, Ipv4Addr, UdpSocket},
     path::{Path, PathBuf},
+    pin::pin,
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use apiserver::ApiServer;
-use cri::{ContainerFilter, RuntimeService as _};
-use kube::Client;
+use cri::{ContainerFilter, RuntimeService as _, SandboxState};
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, Client,
+    runtime::{WatchStreamExt as _, watcher},
+};
 use kubelet::{Kubelet, TimelineRecord};
 use runtime::{Runtime, image::Store};
 use tokio::{
     sync::{broadcast, watch},
     task::JoinHandle,
+    time::sleep,
 };
 
 use crate::{Dirs, Instance, node_proxy::LocalNode, ports};
@@ -25,6 +34,9 @@ const NODE_NAME: &str = "podrig";
 
 /// Timeline records kept for a reader that is slow; a pod's start gives about ten.
 const TIMELINE_BACKLOG: usize = 16_384;
+
+/// How often it is looked whether the sandboxes of ended pods are gone: nobody tells.
+const SANDBOX_PAUSE: Duration = Duration::from_millis(20);
 
 /// How a node differs from the usual.
 #[derive(Debug, Clone)]
@@ -56,8 +68,39 @@ pub struct Node {
     client: Client,
     runtime: Arc<Runtime>,
     timeline: broadcast::Sender<TimelineRecord>,
-    shutdown: watch::Sender<bool>,
-    tasks: Vec<JoinHandle<()>>,
+    kubelet: Arc<Kubelet<Runtime>>,
+    agent: Part,
+    controllers: Part,
+}
+
+/// Something that runs until it is told to stop.
+struct Part {
+    stop: watch::Sender<bool>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Part {
+    fn start<F>(what: &'static str, work: impl FnOnce(watch::Receiver<bool>) -> F) -> Self
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let (stop, stopped) = watch::channel(false);
+        let work = work(stopped);
+        let task = tokio::spawn(async move {
+            if let Err(error) = work.await {
+                tracing::error!(error = format!("{error:#}"), "{what} ended");
+            }
+        });
+        Self { stop, task: Some(task) }
+    }
+
+    /// Stops it, unless it has been stopped, and waits for its end.
+    async fn stop(&mut self) {
+        self.stop.send_replace(true);
+        if let Some(task) = self.task.take() {
+            let _ = task.await;
+        }
+    }
 }
 
 impl fmt::Debug for Node {
@@ -77,11 +120,12 @@ impl Node {
         let client = client_named("podrig");
         let runtime = Arc::new(open_runtime(dirs, instance, &options).await?);
         let (timeline, _) = broadcast::channel(TIMELINE_BACKLOG);
-        let (shutdown, stopped) = watch::channel(false);
         let kubelet = Arc::new(Kubelet::new(
             client_named("kubelet"),
             Arc::clone(&runtime),
             kubelet::Options {
+                node_ips: vec![primary_address()],
+                heartbeat: options.objects.is_some(),
                 recorder: Some(timeline.clone()),
                 ..kubelet::Options::new(
                     NODE_NAME,
@@ -92,21 +136,18 @@ impl Node {
             },
         ));
         server.set_node_proxy(Arc::new(LocalNode(Arc::clone(&kubelet))));
-        let tasks = vec![
-            spawn("node agent", {
-                let stopped = stopped.clone();
-                async move { kubelet.run(stopped).await.map_err(anyhow::Error::from) }
-            }),
-            spawn("controllers", {
-                let client = client_named("kube-controller-manager");
-                let options = controller_options(&options);
-                async move {
-                    controllers::run(client, options, stopped).await;
-                    Ok(())
-                }
-            }),
-        ];
-        Ok(Self { server, client, runtime, timeline, shutdown, tasks })
+        let agent = Part::start("node agent", |stopped| {
+            let kubelet = Arc::clone(&kubelet);
+            async move { kubelet.run(stopped).await.map_err(anyhow::Error::from) }
+        });
+        let controllers = Part::start("controllers", |stopped| {
+            let (client, options) = (client.clone(), controller_options(&options));
+            async move {
+                controllers::run(client, options, stopped).await;
+                Ok(())
+            }
+        });
+        Ok(Self { server, client, runtime, timeline, kubelet, agent, controllers })
     }
 
     /// Returns the API server, for a listener.
@@ -134,13 +175,56 @@ impl Node {
         PortViewer(Arc::clone(&self.runtime))
     }
 
-    /// Stops agent and controllers, then the API server; containers go on.
-    pub async fn stop(self) {
-        // Nobody listening means that they have ended already.
-        let _ = self.shutdown.send(true);
-        for task in self.tasks {
-            let _ = task.await;
+    /// Ends all pods, each in its own order, and returns when their containers are gone. Objects stay; pods that had
+    /// not ended have failed then, as on a node that is shut down. Jobs and the like make no others.
+    ///
+    /// # Errors
+    /// When the runtime does not say what it runs.
+    pub(crate) async fn end_pods(&mut self) -> Result<()> {
+        // Without them nobody makes new pods, for this node to refuse.
+        self.controllers.stop().await;
+        self.kubelet.shut_down_pods();
+        self.pods_ended().await;
+        while self.has_sandboxes().await? {
+            sleep(SANDBOX_PAUSE).await;
         }
+        Ok(())
+    }
+
+    /// Waits until the API says that all pods of the node have ended.
+    async fn pods_ended(&self) {
+        let config = watcher::Config::default().fields(&format!("spec.nodeName={NODE_NAME}"));
+        let mut events = pin!(watcher(Api::<Pod>::all(self.client.clone()), config).default_backoff());
+        let (mut alive, mut listed) = (BTreeSet::new(), false);
+        let ended = |pod: &Pod| {
+            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+            matches!(phase, Some("Succeeded" | "Failed"))
+        };
+        while !listed || !alive.is_empty() {
+            match events.next().await {
+                Some(Ok(watcher::Event::Init)) => alive.clear(),
+                Some(Ok(watcher::Event::InitDone)) => listed = true,
+                Some(Ok(watcher::Event::InitApply(pod) | watcher::Event::Apply(pod))) if !ended(&pod) => {
+                    alive.insert(pod.metadata.uid);
+                }
+                Some(Ok(watcher::Event::InitApply(pod) | watcher::Event::Apply(pod) | watcher::Event::Delete(pod))) => {
+                    alive.remove(&pod.metadata.uid);
+                }
+                Some(Err(error)) => tracing::warn!("watching pods: {error}"),
+                None => return,
+            }
+        }
+    }
+
+    async fn has_sandboxes(&self) -> Result<bool> {
+        let sandboxes = self.runtime.list_sandboxes().await.context("listing sandboxes")?;
+        Ok(sandboxes.iter().any(|sandbox| sandbox.state == SandboxState::Ready))
+    }
+
+    /// Stops agent and controllers, then the API server; containers go on.
+    pub async fn stop(mut self) {
+        self.controllers.stop().await;
+        self.agent.stop().await;
         let server = self.server;
         // It waits for the disk.
         let _ = tokio::task::spawn_blocking(move || server.close()).await;
@@ -158,6 +242,17 @@ impl PortViewer {
         let containers = self.0.list_containers(filter).await.ok()?;
         containers.iter().find_map(|container| container.pid).map(ports::listening)
     }
+}
+
+/// Returns the address that this machine has in the network that leads to others, where there is one.
+fn primary_address() -> IpAddr {
+    // Documentation's network (RFC 5737): asks for the way there and sends nothing.
+    let ask = || {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+        socket.local_addr()
+    };
+    ask().map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip())
 }
 
 /// Blocks while objects are read: there is nothing else to do yet.
@@ -194,12 +289,4 @@ async fn open_runtime(dirs: &Dirs, instance: &Instance, options: &NodeOptions) -
     Runtime::open(instance.runtime_options(options.shim.clone()), images)
         .await
         .context("starting the container runtime")
-}
-
-fn spawn(what: &'static str, work: impl Future<Output = Result<()>> + Send + 'static) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        if let Err(error) = work.await {
-            tracing::error!(error = format!("{error:#}"), "{what} ended");
-        }
-    })
 }

@@ -34,6 +34,7 @@ impl Guard {
             Action::Delete { grace: None }
             | Action::Exit { .. }
             | Action::SandboxLost
+            | Action::ShutDown
             | Action::RecordsOf(_)
             | Action::Image { .. }
             | Action::Deadline(_)

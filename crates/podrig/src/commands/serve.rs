@@ -23,6 +23,12 @@ pub(crate) struct Args {
     #[arg(long, default_value = "127.0.0.1:6443", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
 
+    /// End the pods before the server ends; else they go on, and the next server takes them over
+    ///
+    /// Each ends in its own order and time, as on a node that is shut down. A second signal ends the server at once.
+    #[arg(long)]
+    stop_pods: bool,
+
     /// How logs are written to stderr
     #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,
@@ -40,7 +46,7 @@ pub(crate) enum LogFormat {
 /// Runs the command.
 pub(crate) fn main(args: &Args, dirs: &Dirs) -> Result<Exit, CommandError> {
     require_root()?;
-    let settings = Settings { listen: args.listen };
+    let settings = Settings { listen: args.listen, stop_pods: args.stop_pods };
     let instance = Instance::open_server(dirs).map_err(|error| match error.is::<ServerRuns>() {
         true => CommandError::from(error).hint("end it, or choose another --data-dir"),
         false => error.into(),

@@ -49,6 +49,8 @@ const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
+    /// End the pods before the server ends.
+    pub(crate) stop_pods: bool,
 }
 
 /// A running server.
@@ -72,9 +74,8 @@ pub(crate) fn serve(dirs: &Dirs, instance: Instance, settings: &Settings, screen
             failure = server.node.store_failed() => Some(failure),
         };
         notify::notify(notify::STOPPING);
-        tracing::info!("ending; pods go on");
         tokio::select! {
-            () = server.stop() => {}
+            ended = server.stop(settings.stop_pods && failed.is_none()) => ended?,
             () = signals.wait() => tracing::warn!("ending at once"),
         }
         match failed {
@@ -114,14 +115,22 @@ impl Server {
         Ok(Self { node, listener, renewal, closing })
     }
 
-    /// Ends everything but the pods.
-    async fn stop(self) {
+    /// Ends everything; pods only if told so. Clients can see them end.
+    async fn stop(mut self, pods: bool) -> Result<()> {
+        let ended = if pods {
+            tracing::info!("ending pods");
+            self.node.end_pods().await.context("ending pods")
+        } else {
+            tracing::info!("ending; pods go on");
+            Ok(())
+        };
         self.closing.send_replace(true);
         self.renewal.abort();
         if timeout(connection::CLOSING_TIME * 2, self.listener).await.is_err() {
             tracing::warn!("connections cut");
         }
         self.node.stop().await;
+        ended
     }
 }
 

@@ -108,3 +108,45 @@ fn objects_outlive_a_server_that_is_killed() {
     let list = server.get(&["configmaps"]);
     assert!(names(&list).contains(&"kept"), "{list:#}");
 }
+
+#[test]
+fn a_server_that_is_told_so_ends_its_pods_first_and_keeps_their_objects() {
+    let mut server = Server::start_with(&["--stop-pods"]);
+    server.apply(POD);
+    server.apply(
+        &POD.replace("name: rig", "name: done").replace("until test -e /tmp/end; do sleep 0.1; done; exit 7", "true"),
+    );
+    server.wait("pod/rig", "condition=Ready");
+    server.wait("pod/done", "jsonpath={.status.phase}=Succeeded");
+    server.terminate();
+    assert_eq!(server.sealed.processes(), 0, "processes are left");
+    server.resume();
+    let rig = server.get(&["pod/rig"]);
+    assert_eq!(rig["status"]["phase"], "Failed", "{rig:#}");
+    assert_eq!(rig["status"]["reason"], "Terminated", "{rig:#}");
+    assert_eq!(rig["status"]["message"], "Pod was terminated in response to imminent node shutdown.", "{rig:#}");
+    assert_eq!(server.get(&["pod/done"])["status"]["phase"], "Succeeded");
+}
+
+#[test]
+fn the_node_describes_itself_and_renews_its_lease() {
+    let server = Server::start();
+    let lease = server.until("a lease", |server| {
+        let leases = server.get(&["leases", "-n", "kube-node-lease"]);
+        leases["items"].get(0).cloned()
+    });
+    assert_eq!(lease["metadata"]["name"], "podrig");
+    assert_eq!(lease["spec"]["leaseDurationSeconds"], 40);
+    assert_eq!(lease["metadata"]["ownerReferences"][0]["kind"], "Node");
+    server.until("a renewal", |server| {
+        let now = server.get(&["lease/podrig", "-n", "kube-node-lease"]);
+        (now["spec"]["renewTime"] != lease["spec"]["renewTime"]).then_some(())
+    });
+    let text = server.run(&["describe", "node", "podrig"]);
+    for part in ["KubeletReady", "kubelet has no disk pressure", "v1.36.2", "podrig://", "InternalIP", "Lease:"] {
+        assert!(text.contains(part), "{part} is missing: {text}");
+    }
+    let node = server.get(&["node/podrig"]);
+    let names = node["status"]["images"][0]["names"].as_array().unwrap();
+    assert!(names.iter().any(|name| name == "docker.io/library/busybox:1.37.0"), "{names:?}");
+}

@@ -14,7 +14,7 @@
 //! `postStart|preStop takes D | fails [after D] | hangs`, `startup|liveness|readiness passes | fails |
 //! fails until D | fails from D | errs`.
 //!
-//! Actions: `exit NAME N`, `delete [grace N]`, `agent restarts`, `sandbox lost`, `records lost`, `records of NAME lost`, `image NAME IMAGE`,
+//! Actions: `exit NAME N`, `delete [grace N]`, `node shuts down`, `agent restarts`, `sandbox lost`, `records lost`, `records of NAME lost`, `image NAME IMAGE`,
 //! `deadline D`, `debug NAME` (an ephemeral container comes), and a behaviour line (`at 5s app: cannot start`). Without a time: `volumes fail until D`,
 //! `sandbox fails until D`, `until D`, `verbose` (every step), `show WORD…` (only lines that have one of the words).
 
@@ -53,6 +53,8 @@ pub enum Action {
         /// Grace asked for; `None`: the pod's.
         grace: Option<Duration>,
     },
+    /// The node shuts down.
+    ShutDown,
     /// The agent dies and comes back.
     AgentRestarts,
     /// The sandbox ends.
@@ -248,6 +250,7 @@ impl Action {
                 let grace = grace.unwrap_or(world.plan().grace);
                 world.delete(grace);
             }
+            Self::ShutDown => world.shut_down(),
             Self::AgentRestarts => world.restart_agent(),
             Self::SandboxLost => world.lose_sandbox(),
             Self::RecordsLost => world.lose_records(),
@@ -326,6 +329,7 @@ fn action(words: &[&str]) -> Option<Action> {
         ["exit", name, code] => Action::Exit { name: (*name).to_owned(), code: code.parse().ok()? },
         ["delete"] => Action::Delete { grace: None },
         ["delete", "grace", grace] => Action::Delete { grace: Some(duration(&format!("{grace}s"))?) },
+        ["node", "shuts", "down"] => Action::ShutDown,
         ["agent", "restarts"] => Action::AgentRestarts,
         ["sandbox", "lost"] => Action::SandboxLost,
         ["records", "lost"] => Action::RecordsLost,

@@ -269,6 +269,11 @@ impl World {
         self.tell(Input::Delete { grace });
     }
 
+    /// Shuts the node down, with as much time as the pod asks for.
+    pub fn shut_down(&mut self) {
+        self.tell(Input::ShutDown { grace: self.plan.grace });
+    }
+
     /// Hands over a changed pod.
     pub fn update(&mut self, plan: PodPlan) {
         self.update_with(plan, Vec::new());
