@@ -1,4 +1,4 @@
-//! Runs the oracle's scenarios on a node of this process and compares with what a real Kubernetes 1.36 did.
+//! Runs the oracle's scenarios with kubectl on a `podrig serve` and compares with what a real Kubernetes 1.36 did.
 //!
 //! `oracle/NAME.yaml` is the scenario, `oracle/NAME.json` what was recorded there, reduced to what must
 //! agree: for each object the sequence of values of each part of its status, the final objects, the events,
@@ -7,6 +7,10 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking and reports by printing")]
 
+mod common;
+#[path = "oracle/recorder.rs"]
+mod recorder;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -14,17 +18,17 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt as _, stream::BoxStream};
 use kube::{
     Api, Client, ResourceExt as _,
-    api::{ApiResource, DeleteParams, DynamicObject, ListParams, LogParams, PostParams},
-    core::GroupVersionKind,
-    runtime::watcher::{self, Event, watcher},
+    api::{ListParams, LogParams},
 };
-use podrig::{Dirs, Instance, Node, NodeOptions};
+use recorder::{Change, Recorder};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
 
 /// What was recorded on a real cluster.
 #[derive(Debug, Deserialize)]
@@ -56,7 +60,7 @@ struct LogLine {
     line: String,
 }
 
-/// What this node did.
+/// What this server did.
 #[derive(Debug, Default)]
 struct Seen {
     sequences: BTreeMap<String, BTreeMap<String, Vec<Value>>>,
@@ -87,39 +91,23 @@ const ACCEPTED: &[(&str, &str, &str)] = &[
 ];
 
 fn main() {
-    // A plain main: all scenarios run side by side on one node, and each gets a line of its own.
+    // A plain main: all scenarios run side by side on one server, and each gets a line of its own.
+    let only: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let mut names = scenarios();
+    names.retain(|name| only.is_empty() || only.iter().any(|part| name.contains(part.as_str())));
     let executor = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let state = tempfile::tempdir().unwrap();
-    let (results, instance) = executor.block_on(run_all(state.path()));
-    // Whatever the node still had in hand must have ended before its state is removed.
-    executor.shutdown_timeout(Duration::from_secs(5));
-    instance.remove().unwrap();
+    let results = executor.block_on(run_all(&names));
     let failed = report(&results);
     assert!(failed.is_empty(), "{} scenario(s) differ from the real cluster: {}", failed.len(), failed.join(", "));
 }
 
-async fn run_all(state: &Path) -> (Vec<(String, Vec<String>)>, Instance) {
-    assert!(rustix::process::geteuid().is_root(), "containers need root");
-    let only: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let dirs = Dirs { data: state.join("data"), run: state.join("run") };
-    add_busybox(&dirs);
-    let instance = Instance::create(&dirs).unwrap();
-    let options = NodeOptions { shim: PathBuf::from(env!("CARGO_BIN_EXE_podrig")), ..NodeOptions::default() };
-    let node = Node::start(&dirs, &instance, options).await.unwrap();
-    let names: Vec<String> =
-        scenarios().into_iter().filter(|n| only.is_empty() || only.iter().any(|o| n.contains(o.as_str()))).collect();
-    let mut running: tokio::task::JoinSet<(String, Vec<String>)> = tokio::task::JoinSet::new();
-    for name in &names {
-        let (client, name) = (node.client(), name.clone());
-        running.spawn(async move {
-            let differences = scenario(&client, &name).await;
-            (name, differences)
-        });
-    }
-    let mut results: Vec<(String, Vec<String>)> = running.join_all().await;
-    results.sort();
-    node.stop().await;
-    (results, instance)
+async fn run_all(names: &[String]) -> Vec<(String, Vec<String>)> {
+    let namespaces: Vec<String> = names.iter().map(|name| format!("o-{name}")).collect();
+    let (recorder, changes) = Recorder::start(&namespaces);
+    let client = recorder.client().await;
+    let running = names.iter().zip(changes).map(|(name, changes)| scenario(&recorder, &client, name, changes));
+    let differences = futures::future::join_all(running).await;
+    names.iter().cloned().zip(differences).collect()
 }
 
 fn report(results: &[(String, Vec<String>)]) -> Vec<String> {
@@ -155,19 +143,19 @@ fn scenarios() -> Vec<String> {
 }
 
 /// Runs one scenario until its objects are as they ended on the real cluster, or its time is up.
-async fn scenario(client: &Client, name: &str) -> Vec<String> {
+async fn scenario(
+    recorder: &Recorder,
+    client: &Client,
+    name: &str,
+    mut changes: mpsc::UnboundedReceiver<Change>,
+) -> Vec<String> {
     let expected: Expected =
         serde_json::from_str(&fs::read_to_string(folder().join(format!("{name}.json"))).unwrap()).unwrap();
-    let manifest = fs::read_to_string(folder().join(format!("{name}.yaml"))).unwrap();
     let namespace = format!("o-{name}");
-    create(client, None, &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})).await;
-    let mut changes = changes(client, &namespace);
+    recorder.apply(&namespace, &folder().join(format!("{name}.yaml"))).await;
     let begin = Instant::now();
-    for object in apimachinery::decode::yaml(&manifest).unwrap() {
-        create(client, Some(&namespace), &object).await;
-    }
     let mut seen = Seen::default();
-    let mut actions = expected.actions.clone().into_iter().peekable();
+    let mut actions = expected.actions.iter().peekable();
     let end = begin + Duration::from_secs(expected.seconds);
     loop {
         if actions.peek().is_none() && same(&seen.last, &expected.r#final) {
@@ -175,11 +163,11 @@ async fn scenario(client: &Client, name: &str) -> Vec<String> {
         }
         let wake = actions.peek().map_or(end, |action| begin + Duration::from_secs_f64(action.at));
         tokio::select! {
-            Some((object, gone)) = changes.next() => seen.take(&object, gone),
+            Some((object, gone)) = changes.recv() => seen.take(&object, gone),
             () = sleep_until(wake) => match actions.next() {
                 Some(action) => {
                     seen.logs = logs(client, &namespace, &seen.names).await;
-                    delete(client, &namespace, action.delete_grace).await;
+                    recorder.delete(&namespace, action).await;
                 }
                 None => break,
             },
@@ -191,80 +179,35 @@ async fn scenario(client: &Client, name: &str) -> Vec<String> {
     }
     let lines = logs(client, &namespace, &seen.names).await;
     seen.merge_logs(lines);
-    seen.events = all_events(client, &namespace, &expected).await;
-    delete(client, &namespace, 0).await;
+    seen.events = all_events(recorder, &namespace, &expected).await;
+    recorder.delete_namespace(&namespace).await;
     compare(name, &expected, &seen)
-}
-
-fn changes(client: &Client, namespace: &str) -> BoxStream<'static, (DynamicObject, bool)> {
-    let streams = [("", "v1", "Pod", "pods"), ("batch", "v1", "Job", "jobs")].map(|(group, version, kind, plural)| {
-        let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
-        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
-        let kind = kind.to_owned();
-        watcher(api, watcher::Config::default())
-            .filter_map(async |event| match event.unwrap() {
-                Event::Apply(object) | Event::InitApply(object) => Some((object, false)),
-                Event::Delete(object) => Some((object, true)),
-                Event::Init | Event::InitDone => None,
-            })
-            .map(move |(mut object, gone)| {
-                object.types = Some(kube::core::TypeMeta { api_version: String::new(), kind: kind.clone() });
-                (object, gone)
-            })
-            .boxed()
-    });
-    futures::stream::select_all(streams).boxed()
-}
-
-async fn create(client: &Client, namespace: Option<&str>, object: &Value) {
-    let kind = object["kind"].as_str().unwrap();
-    let (group, plural) = match kind {
-        "Namespace" => ("", "namespaces"),
-        "Pod" => ("", "pods"),
-        "Job" => ("batch", "jobs"),
-        other => panic!("scenario with a {other}"),
-    };
-    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, "v1", kind), plural);
-    let api: Api<DynamicObject> = match namespace {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-        None => Api::all_with(client.clone(), &resource),
-    };
-    api.create(&PostParams::default(), &serde_json::from_value(object.clone()).unwrap()).await.unwrap();
 }
 
 fn pods(client: &Client, namespace: &str) -> Api<k8s_openapi::api::core::v1::Pod> {
     Api::namespaced(client.clone(), namespace)
 }
 
-async fn delete(client: &Client, namespace: &str, grace: u32) {
-    for pod in pods(client, namespace).list(&ListParams::default()).await.unwrap() {
-        let params = DeleteParams::default().grace_period(grace);
-        // It may have gone by itself since it was listed.
-        let deleted = pods(client, namespace).delete(&pod.name_any(), &params).await;
-        assert!(!deleted.is_err_and(|error| !matches!(&error, kube::Error::Api(status) if status.code == 404)));
-    }
-}
-
-async fn events(client: &Client, namespace: &str) -> BTreeSet<[String; 4]> {
-    let api: Api<k8s_openapi::api::core::v1::Event> = Api::namespaced(client.clone(), namespace);
-    // The recorders write in the background; what they have not written by now came after the end anyway.
-    let list = api.list(&ListParams::default()).await.unwrap();
-    list.into_iter()
+async fn events(recorder: &Recorder, namespace: &str) -> BTreeSet<[String; 4]> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let events = recorder.events(namespace).await.into_iter();
+    events
         .map(|event| {
-            let on = event.involved_object.field_path.or(event.involved_object.kind).unwrap_or_default();
-            let message = normalize(&event.message.unwrap_or_default(), namespace);
-            [event.type_.unwrap_or_default(), event.reason.unwrap_or_default(), on, message]
+            let object = &event["involvedObject"];
+            let on = object.get("fieldPath").unwrap_or(&object["kind"]);
+            [text(&event["type"]), text(&event["reason"]), text(on), normalize(&text(&event["message"]), namespace)]
         })
         .collect()
 }
 
-/// Reads the events until all that are expected have been written: the recorders write in the background.
-async fn all_events(client: &Client, namespace: &str, expected: &Expected) -> BTreeSet<[String; 4]> {
-    let deadline = Instant::now() + Duration::from_secs(3);
-    let mut ticks = tokio::time::interval(Duration::from_millis(50));
+/// Reads the events until all that are expected have been written: the recorders write in the background, and
+/// what they have not written when all others are there came after the end anyway.
+async fn all_events(recorder: &Recorder, namespace: &str, expected: &Expected) -> BTreeSet<[String; 4]> {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let mut ticks = tokio::time::interval(Duration::from_millis(500));
     loop {
         ticks.tick().await;
-        let seen = events(client, namespace).await;
+        let seen = events(recorder, namespace).await;
         if seen.is_superset(&expected.events) || Instant::now() > deadline {
             return seen;
         }
@@ -326,13 +269,13 @@ fn log_line(line: &str, pod: usize, container: &str) -> Option<LogLine> {
 }
 
 impl Seen {
-    fn take(&mut self, object: &DynamicObject, gone: bool) {
-        let kind = object.types.as_ref().unwrap().kind.clone();
+    fn take(&mut self, object: &Value, gone: bool) {
+        let (kind, name) = (object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap());
         let key = if kind == "Pod" {
             let next = self.names.len();
-            format!("Pod/{}", self.names.entry(object.name_any()).or_insert(next))
+            format!("Pod/{}", self.names.entry(name.to_owned()).or_insert(next))
         } else {
-            format!("{kind}/{}", object.name_any())
+            format!("{kind}/{name}")
         };
         let mut projection = if kind == "Pod" { project_pod(object) } else { project_job(object) };
         if gone {
@@ -360,12 +303,12 @@ impl Seen {
     }
 }
 
-fn project_pod(object: &DynamicObject) -> Map<String, Value> {
-    let status = &object.data["status"];
+fn project_pod(object: &Value) -> Map<String, Value> {
+    let status = &object["status"];
     let mut out = Map::new();
     out.insert("phase".into(), status["phase"].clone());
     out.insert("reason".into(), status["reason"].clone());
-    out.insert("deleting".into(), json!(object.metadata.deletion_timestamp.is_some()));
+    out.insert("deleting".into(), json!(object["metadata"].get("deletionTimestamp").is_some()));
     out.insert("conditions".into(), conditions(status));
     for (group, label) in [("initContainerStatuses", "init"), ("containerStatuses", "main")] {
         for container in status[group].as_array().into_iter().flatten() {
@@ -375,8 +318,8 @@ fn project_pod(object: &DynamicObject) -> Map<String, Value> {
     out
 }
 
-fn project_job(object: &DynamicObject) -> Map<String, Value> {
-    let status = &object.data["status"];
+fn project_job(object: &Value) -> Map<String, Value> {
+    let status = &object["status"];
     let parts = ["active", "ready", "succeeded", "failed", "terminating", "completedIndexes", "failedIndexes"];
     let mut out: Map<String, Value> =
         parts.iter().filter_map(|part| Some(((*part).to_owned(), status.get(part)?.clone()))).collect();
@@ -539,10 +482,3 @@ fn contains(outer: &[Value], inner: &[Value]) -> bool {
 fn list(values: &[Value]) -> String {
     values.iter().map(Value::to_string).collect::<Vec<_>>().join(" → ")
 }
-
-/// Makes the image that the scenarios use: a static busybox with its applets linked in `/bin`.
-fn add_busybox(dirs: &Dirs) {
-    common::add_busybox(&dirs.images(), "busybox:1.37.0");
-}
-
-mod common;

@@ -119,6 +119,13 @@ impl Server {
         std::fs::OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap()
     }
 
+    /// Returns a client that comes as all clients do: by the kubeconfig, with TLS.
+    pub(crate) async fn client(&self) -> kube::Client {
+        let kubeconfig = kube::config::Kubeconfig::read_from(self.kubeconfig()).unwrap();
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.unwrap();
+        kube::Client::try_from(config).unwrap()
+    }
+
     /// Returns kubectl, ready to be given its arguments.
     pub(crate) fn kubectl(&self) -> Command {
         check_kubectl();

@@ -5,8 +5,10 @@ mod common;
 
 mod client;
 mod kill;
+mod kube_client;
 mod life;
 mod limits;
+mod python_client;
 
 use serde_json::Value;
 
