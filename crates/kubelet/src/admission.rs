@@ -79,7 +79,8 @@ fn fits_resources(
     insufficient("pods", 1, count, capacity("pods"))?;
     for (name, requested) in pod_requests(spec) {
         let requested = measure(&name, requested);
-        let used = others.iter().filter_map(|s| pod_requests(s).get(&name).map(|q| measure(&name, *q))).sum();
+        let used = others.iter().filter_map(|s| pod_requests(s).get(&name).map(|q| measure(&name, *q)));
+        let used = used.fold(0, i64::saturating_add);
         insufficient(&name, requested, used, capacity(&name))?;
     }
     Ok(())

@@ -270,7 +270,7 @@ fn sweep_server(id: &str) -> Result<()> {
     lock.read_to_string(&mut text).with_context(|| format!("reading {}", path.display()))?;
     // One that died before it had written its directories has no pods.
     if let Ok(ServerLock { dirs, .. }) = serde_json::from_str(&text) {
-        if files::read(&dirs.server_id())?.is_some_and(|owner| owner == id) {
+        if files::read(&dirs.server_id())?.is_some_and(|owner| owner.trim() == id) {
             return Ok(());
         }
         let options = runtime_options(id, &dirs.server_data(), &dirs.server_run(id), PathBuf::new());

@@ -319,6 +319,9 @@ fn check_at(ty: Type, value: &Value, path: &str, problems: &mut Vec<String>) {
         }
         (Resolved::Fields(definition, _), Value::Object(object)) => {
             for (name, value) in object {
+                if problems.len() >= MAX_PROBLEMS {
+                    return;
+                }
                 match definition.field(name) {
                     Some(field) => check_at(field.ty, value, &format!("{path}.{name}"), problems),
                     None => problems.push(format!("{path}.{name}: field not declared in schema")),
@@ -337,6 +340,9 @@ fn check_at(ty: Type, value: &Value, path: &str, problems: &mut Vec<String>) {
 fn check_list(items: Type, topology: Topology, list: &[Value], path: &str, problems: &mut Vec<String>) {
     let mut seen = BTreeSet::new();
     for (index, value) in list.iter().enumerate() {
+        if problems.len() >= MAX_PROBLEMS {
+            return;
+        }
         let element = match topology {
             Topology::Atomic => Ok(PathElement::Index(u64::try_from(index).unwrap_or(u64::MAX))),
             Topology::Set => Ok(PathElement::Value(value.to_string())),

@@ -79,8 +79,13 @@ pub fn json(target: &mut Value, patch: &Value) -> Result<(), JsonPatchError> {
     Ok(())
 }
 
-/// Most nodes that `copy` operations may add in sum, so that a few of them cannot double an object again and again.
+/// Most nodes that `copy` and `move` operations may handle in sum, so that a few of them cannot double an object again
+/// and again.
 const MAX_COPIED_NODES: usize = 100_000;
+
+/// Deepest nesting that operations may make; `serde_json` reads no deeper than this either. Whoever walks or drops the
+/// object needs stack for each level.
+const MAX_LEVELS: usize = 128;
 
 #[derive(Default)]
 struct Growth(usize);
@@ -115,16 +120,14 @@ impl<'a> Operation<'a> {
             "remove" => self.remove(target, self.path).map(drop),
             "replace" => {
                 let value = self.value()?.clone();
+                self.check_levels(&value)?;
                 *self.existing(target, self.path)? = value;
                 Ok(())
             }
-            "move" => self.move_to(target),
+            "move" => self.move_to(target, grown),
             "copy" => {
                 let value = self.existing(target, self.from()?)?.clone();
-                grown.0 = grown.0.saturating_add(count_nodes(&value));
-                if grown.0 > MAX_COPIED_NODES {
-                    return Err(self.malformed("copies too much".into()));
-                }
+                self.count(&value, grown)?;
                 self.add(target, value)
             }
             "test" => {
@@ -136,16 +139,23 @@ impl<'a> Operation<'a> {
         }
     }
 
-    fn move_to(&self, target: &mut Value) -> Result<(), JsonPatchError> {
+    fn count(&self, value: &Value, grown: &mut Growth) -> Result<(), JsonPatchError> {
+        grown.0 = grown.0.saturating_add(count_nodes(value));
+        if grown.0 > MAX_COPIED_NODES { Err(self.malformed("copies too much".into())) } else { Ok(()) }
+    }
+
+    fn move_to(&self, target: &mut Value, grown: &mut Growth) -> Result<(), JsonPatchError> {
         let from = self.from()?;
         if self.path.strip_prefix(from).is_some_and(|rest| rest.starts_with('/')) {
             return Err(self.malformed("cannot move a value into itself".into()));
         }
         let value = self.remove(target, from)?;
+        self.count(&value, grown)?;
         self.add(target, value)
     }
 
     fn add(&self, target: &mut Value, value: Value) -> Result<(), JsonPatchError> {
+        self.check_levels(&value)?;
         let Some((parent, key)) = split(self.path) else {
             *target = value;
             return Ok(());
@@ -179,6 +189,14 @@ impl<'a> Operation<'a> {
         target.pointer_mut(path).ok_or_else(|| self.missing(path))
     }
 
+    /// Checks how deep the document is once the value is at the path.
+    fn check_levels(&self, value: &Value) -> Result<(), JsonPatchError> {
+        if self.path.matches('/').count() + count_levels(value) > MAX_LEVELS {
+            return Err(self.malformed(format!("the object is nested deeper than {MAX_LEVELS} levels")));
+        }
+        Ok(())
+    }
+
     fn value(&self) -> Result<&'a Value, JsonPatchError> {
         self.value.ok_or_else(|| self.malformed("value is missing".into()))
     }
@@ -208,6 +226,14 @@ fn list_index(key: &str) -> Option<usize> {
         return None;
     }
     key.parse().ok()
+}
+
+fn count_levels(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+        Value::Array(items) => 1 + items.iter().map(count_levels).max().unwrap_or(0),
+        Value::Object(fields) => 1 + fields.values().map(count_levels).max().unwrap_or(0),
+    }
 }
 
 fn count_nodes(value: &Value) -> usize {
@@ -281,6 +307,22 @@ mod tests {
             assert!(json(&mut target, &patch).is_err(), "{patch}");
             assert_eq!(target, json!({"a": 1, "l": [1]}));
         }
+    }
+
+    #[test]
+    fn nesting_by_move_is_bounded() {
+        let deep = (0..100).fold(json!({}), |inner, _| json!({ "a": inner }));
+        let path = "/a".repeat(100);
+        let mut operations = vec![json!({"op": "add", "path": "/m", "value": deep})];
+        for _ in 0..3000 {
+            operations.push(json!({"op": "add", "path": "/n", "value": deep}));
+            operations.push(json!({"op": "move", "from": "/m", "path": format!("/n{path}/a")}));
+            operations.push(json!({"op": "move", "from": "/n", "path": "/m"}));
+        }
+        let mut target = json!({});
+        let error = json(&mut target, &Value::Array(operations)).unwrap_err();
+        assert_eq!(error.to_string(), "operation 2: the object is nested deeper than 128 levels");
+        assert_eq!(target, json!({}));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a request wants to do, as authorisation sees it (apiserver `endpoints/request/requestinfo.go`).
 
+use apimachinery::selector::FieldSelector;
 use apimachinery::status::ApiError;
 use http::Method;
 use percent_encoding::percent_decode_str;
@@ -7,6 +8,7 @@ use percent_encoding::percent_decode_str;
 use super::user::User;
 use crate::http::path::{Path, ResourcePath};
 use crate::http::query::Query;
+use crate::rules;
 
 /// What is done to what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +75,7 @@ impl Attributes {
             _ => "",
         };
         if name.is_empty() && matches!(verb, "list" | "watch" | "deletecollection") {
-            name = selected_name(query.first("fieldSelector").unwrap_or_default()).to_owned();
+            name = selected_name(path, query.first("fieldSelector").unwrap_or_default());
         }
         // A namespace lies in itself, so that its own roles can give access to it.
         let own = if path.resource == "namespaces" && path.group.is_empty() { path.name.as_ref() } else { None };
@@ -130,11 +132,12 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// The name in a field selector that selects one object only.
-fn selected_name(selector: &str) -> &str {
-    let term = selector.split(',').find_map(|term| term.trim().strip_prefix("metadata.name="));
-    let name = term.map(|value| value.strip_prefix('=').unwrap_or(value)).unwrap_or_default();
-    if name == "." || name == ".." || name.contains(['/', '%']) { "" } else { name }
+/// The name in a field selector that selects one object only, read as the selection itself is.
+fn selected_name(path: &ResourcePath, selector: &str) -> String {
+    let kind = rules::lookup(&path.group, &path.version, &path.resource);
+    let selector = kind.and_then(|kind| FieldSelector::parse(kind, selector).ok()).unwrap_or_default();
+    let name = selector.required("metadata.name").unwrap_or_default();
+    if name == "." || name == ".." || name.contains(['/', '%']) { String::new() } else { name.to_owned() }
 }
 
 #[cfg(test)]
@@ -162,7 +165,12 @@ mod tests {
             (Method::GET, "/api/v1/pods?watch=false", "list :pods ns= name="),
             (Method::GET, "/api/v1/watch/namespaces/a/pods", "watch :pods ns=a name="),
             (Method::GET, "/api/v1/namespaces/a/pods?fieldSelector=metadata.name%3Db", "list :pods ns=a name=b"),
-            (Method::GET, "/api/v1/namespaces/a/pods?fieldSelector=x=1,metadata.name==b", "list :pods ns=a name=b"),
+            (
+                Method::GET,
+                "/api/v1/namespaces/a/pods?fieldSelector=status.phase=1,metadata.name==b",
+                "list :pods ns=a name=b",
+            ),
+            (Method::GET, r"/api/v1/pods?fieldSelector=spec.nodeName!=x\,metadata.name\=b", "list :pods ns= name="),
             (Method::GET, "/api/v1/namespaces/a/pods?fieldSelector=metadata.name!=b", "list :pods ns=a name="),
             (Method::GET, "/api/v1/namespaces/a", "get :namespaces ns=a name=a"),
             (Method::PUT, "/api/v1/namespaces/a/finalize", "update :namespaces/finalize ns=a name=a"),

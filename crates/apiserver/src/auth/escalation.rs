@@ -7,11 +7,14 @@ use serde_json::Value;
 use super::Auth;
 use super::attributes::{Attributes, Resource};
 use super::policy::{Policy, rules_of};
-use super::rule::{Rule, not_covered, quoted};
+use super::rule::{Rule, are_comparable, not_covered, quoted};
 use super::user::{MASTERS, User};
 use crate::registry::{Registry, meta};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
+
+/// Why rules are not even compared with those that the user has.
+const TOO_MANY: &str = "its rules name too many combinations to be checked";
 
 impl Auth {
     /// Whether writes of this kind by this user need [`Auth::check_escalation`].
@@ -37,7 +40,7 @@ impl Auth {
             "roles" | "clusterroles" if same(&["rules", "aggregationRule"]) => return Ok(()),
             "roles" | "clusterroles" => of_role(&policy, user, kind, new)?,
             _ if same(&["subjects", "roleRef"]) => return Ok(()),
-            _ => of_binding(&policy, user, new)?,
+            _ => of_binding(&policy, user, kind, new)?,
         };
         if missing.is_empty() {
             return Ok(());
@@ -63,10 +66,14 @@ fn of_role(policy: &Policy, user: &User, kind: &ResourceType, role: &Value) -> R
         let why = "must have cluster-admin privileges to use an aggregationRule";
         return Err(ApiError::forbidden(kind, meta::name(role), why));
     }
-    Ok(not_covered(&held, &rules_of(role)))
+    let rules = rules_of(role);
+    if !are_comparable(&rules) {
+        return Err(ApiError::forbidden(kind, meta::name(role), TOO_MANY));
+    }
+    Ok(not_covered(&held, &rules))
 }
 
-fn of_binding(policy: &Policy, user: &User, binding: &Value) -> Result<Vec<Rule>, ApiError> {
+fn of_binding(policy: &Policy, user: &User, kind: &ResourceType, binding: &Value) -> Result<Vec<Rule>, ApiError> {
     let namespace = meta::namespace(binding);
     let name = binding["roleRef"]["name"].as_str().unwrap_or_default();
     let plural = if binding["roleRef"]["kind"] == "Role" { "roles" } else { "clusterroles" };
@@ -80,6 +87,9 @@ fn of_binding(policy: &Policy, user: &User, binding: &Value) -> Result<Vec<Rule>
         plural.clone_into(&mut error.details.kind);
         return Err(error);
     };
+    if !are_comparable(rules) {
+        return Err(ApiError::forbidden(kind, meta::name(binding), TOO_MANY));
+    }
     Ok(not_covered(&policy.rules_for(user, namespace), rules))
 }
 

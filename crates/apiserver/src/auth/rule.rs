@@ -1,5 +1,7 @@
 //! One rule of a role: what it allows and whether it goes as far as another (`component-helpers/auth/rbac/validation`).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::attributes::{Attributes, Resource, Target};
@@ -48,6 +50,15 @@ impl Rule {
         self.resources.iter().any(|own| {
             own == ALL || own == combined || subresource.is_some_and(|sub| own.strip_prefix("*/") == Some(sub))
         })
+    }
+
+    /// How many rules [`Rule::split`] makes of it.
+    fn count(&self) -> usize {
+        let things =
+            [&self.api_groups, &self.resources].iter().fold(1_usize, |all, list| all.saturating_mul(list.len()));
+        let things =
+            things.saturating_mul(self.resource_names.len().max(1)).saturating_add(self.non_resource_urls.len());
+        things.saturating_mul(self.verbs.len())
     }
 
     /// The rule as rules about one thing each.
@@ -110,20 +121,25 @@ pub(crate) fn quoted(texts: &[String]) -> String {
     format!("[{}]", texts.iter().map(|text| format!("{text:?}")).collect::<Vec<_>>().join(" "))
 }
 
+/// Whether rules are few enough to be compared with others one thing at a time: a role that fits into a request can
+/// be about more things than there is memory for.
+pub(crate) fn are_comparable(rules: &[Rule]) -> bool {
+    rules.iter().fold(0_usize, |sum, rule| sum.saturating_add(rule.count())) <= MOST_PARTS
+}
+
+/// A thousand times what the largest built-in role has to say of one group.
+const MOST_PARTS: usize = 20_000;
+
 /// What `wanted` allows and `held` does not, verbs put together where nothing else differs.
 pub(crate) fn not_covered(held: &[&Rule], wanted: &[Rule]) -> Vec<Rule> {
-    let mut missing: Vec<Rule> = Vec::new();
+    let mut missing: BTreeMap<Rule, Vec<String>> = BTreeMap::new();
     let parts = wanted.iter().flat_map(Rule::split);
-    for part in parts.filter(|part| !held.iter().any(|own| own.covers(part))) {
-        let same = |known: &&mut Rule| {
-            Rule { verbs: Vec::new(), ..part.clone() } == Rule { verbs: Vec::new(), ..(**known).clone() }
-        };
-        match missing.iter_mut().find(same) {
-            Some(known) if known.verbs.contains(&part.verbs[0]) => {}
-            Some(known) => known.verbs.extend(part.verbs),
-            None => missing.push(part),
-        }
+    for mut part in parts.filter(|part| !held.iter().any(|own| own.covers(part))) {
+        let new = std::mem::take(&mut part.verbs);
+        let verbs = missing.entry(part).or_default();
+        verbs.extend(new.into_iter().filter(|verb| !verbs.contains(verb)).collect::<Vec<_>>());
     }
+    let mut missing: Vec<Rule> = missing.into_iter().map(|(rule, verbs)| Rule { verbs, ..rule }).collect();
     missing.sort();
     missing
 }

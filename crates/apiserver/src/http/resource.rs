@@ -59,6 +59,10 @@ impl Call {
 /// Answers a request on a resource.
 pub(crate) async fn respond(shared: &Arc<Shared>, call: Call) -> Result<Answer, ApiError> {
     let path = &call.path;
+    if path.watch && (call.method != Method::GET || path.subresource.is_some()) {
+        // What was asked for is a watch, and only that is allowed.
+        return Err(ApiError::method_not_allowed_on_path());
+    }
     if let Some(review) = reviews::lookup(&path.group, &path.version, &path.resource) {
         return on_review(shared, &call, review);
     }
@@ -74,6 +78,7 @@ pub(crate) async fn respond(shared: &Arc<Shared>, call: Call) -> Result<Answer, 
     }
     match (&path.name, path.subresource.as_deref()) {
         (None, _) => on_collection(shared, &call, place),
+        (Some(_), None) if path.watch => read_collection(shared, &call, place, call.view(shared, kind)?),
         (Some(_), None) => on_object(shared, &call, place, Part::Of(Subresource::None)),
         (Some(_), Some("status")) if kind.has_status => on_object(shared, &call, place, Part::Of(Subresource::Status)),
         (Some(_), Some("finalize")) if strategy::is_namespace(kind) => on_object(shared, &call, place, Part::Finalize),

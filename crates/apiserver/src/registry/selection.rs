@@ -6,14 +6,15 @@ use apimachinery::scheme::ResourceType;
 use apimachinery::selector::{FieldSelector, LabelSelector, SelectorError};
 use apimachinery::status::ApiError;
 
-use super::Place;
+use super::{Place, meta};
 use crate::store::{Object, Snapshot};
 
-/// A kind, a namespace (or all), a label selector and a field selector.
+/// A kind, a namespace (or all), a name (or all), a label selector and a field selector.
 #[derive(Clone, Debug)]
 pub(crate) struct Selection {
     kind: &'static ResourceType,
     prefix: String,
+    name: String,
     labels: LabelSelector,
     fields: FieldSelector,
 }
@@ -25,6 +26,7 @@ impl Selection {
         Ok(Self {
             kind: place.kind,
             prefix: place.prefix(),
+            name: place.name.to_owned(),
             labels: LabelSelector::parse(labels).map_err(refused)?,
             fields: FieldSelector::parse(place.kind, fields).map_err(refused)?,
         })
@@ -41,11 +43,12 @@ impl Selection {
 
     /// Whether every object of the namespace is selected.
     pub(crate) fn is_everything(&self) -> bool {
-        self.labels.is_empty() && self.fields.is_empty()
+        self.name.is_empty() && self.labels.is_empty() && self.fields.is_empty()
     }
 
     pub(crate) fn matches(&self, object: &Object) -> bool {
         object.key().starts_with(&self.prefix)
+            && (self.name.is_empty() || self.name == meta::name(object.value()))
             && self.labels.matches_object(object.value())
             && self.fields.matches(object.value())
     }

@@ -29,6 +29,13 @@ struct Taken {
     ports: BTreeSet<(u32, String)>,
 }
 
+impl Taken {
+    /// Whether a port is taken with whatever protocol.
+    fn has_port(&self, number: u32) -> bool {
+        self.ports.range((number, String::new())..).next().is_some_and(|(port, _)| *port == number)
+    }
+}
+
 impl Registry {
     /// Gives a Service the address and the node ports that it lacks, and checks those that it names.
     ///
@@ -132,7 +139,7 @@ fn allocate_node_ports(
             }
             continue;
         }
-        let found = first_free(NODE_PORTS, seed, |number| taken.ports.iter().any(|(port, _)| *port == number));
+        let found = first_free(NODE_PORTS, seed, |number| taken.has_port(number));
         let found = found.ok_or_else(|| ApiError::internal("failed to allocate a nodePort: range is full"))?;
         taken.ports.insert((found, protocol));
         port["nodePort"] = json!(found);

@@ -7,7 +7,7 @@ use apimachinery::prepare::Subresource;
 use apimachinery::status::ApiError;
 use serde_json::{Value, json};
 
-use super::apply::Rewrite;
+use super::apply::{Ownership, Rewrite};
 use super::create::check_size;
 use super::{MOST_ROUNDS, Place, Registry, WriteOptions, Written, meta, strategy};
 use crate::rules;
@@ -45,13 +45,13 @@ impl Registry {
         body: Json,
         options: &WriteOptions,
     ) -> Result<Written, ApiError> {
+        let wanted = rules::decode(place.kind, body, options.validation)?;
+        check_place(place, &wanted.0)?;
         let absent = strategy::creates_on_update(place.kind)
             && self.store.get(&strategy::table(place.kind), &place.key()).is_none();
         if absent {
-            return self.create(place.kind, place.namespace, body, options);
+            return self.create_decoded(place.kind, place.namespace, wanted, options, Ownership::Tracked);
         }
-        let wanted = rules::decode(place.kind, body, options.validation)?;
-        check_place(place, &wanted.0)?;
         if meta::text(&wanted.0, "resourceVersion").is_empty() && !strategy::updates_unconditionally(place.kind) {
             return Err(must_be_versioned(place));
         }

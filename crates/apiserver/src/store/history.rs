@@ -35,13 +35,16 @@ pub(crate) struct HistoryLimits {
     pub(crate) age: Duration,
     /// Kept whatever their age.
     pub(crate) least: usize,
+    /// Never more memory than this, as far as it can be told without much work.
+    pub(crate) bytes: usize,
 }
 
 impl Default for HistoryLimits {
     /// Five minutes, as etcd's compaction by the API server keeps. A version of a pod is some 30 KB in
-    /// memory, so these are at most 60 MB while a thousand pods start, and 8 MB when all is calm.
+    /// memory, so these are at most 60 MB while a thousand pods start, and 8 MB when all is calm. Large objects, which a client
+    /// may write again and again, are kept as far as they take no more than twice that.
     fn default() -> Self {
-        Self { most: 2048, age: Duration::from_secs(300), least: 256 }
+        Self { most: 2048, age: Duration::from_secs(300), least: 256, bytes: 128 << 20 }
     }
 }
 
@@ -49,6 +52,8 @@ impl Default for HistoryLimits {
 #[derive(Debug)]
 pub(crate) struct History {
     events: VecDeque<(Instant, Arc<Event>)>,
+    /// What the objects of the events take.
+    bytes: usize,
     /// Revision of the newest change that was dropped.
     dropped: u64,
 }
@@ -56,18 +61,22 @@ pub(crate) struct History {
 impl History {
     /// A history that begins after a revision.
     pub(crate) fn since(revision: u64) -> Self {
-        Self { events: VecDeque::new(), dropped: revision }
+        Self { events: VecDeque::new(), bytes: 0, dropped: revision }
     }
 
     pub(crate) fn push(&mut self, event: Arc<Event>, now: Instant) {
+        self.bytes = self.bytes.saturating_add(event.object.footprint());
         self.events.push_back((now, event));
     }
 
     /// Drops what is beyond the limits.
     pub(crate) fn trim(&mut self, now: Instant, limits: HistoryLimits) {
-        while self.events.len() > limits.most || self.oldest_is_stale(now, limits) {
+        while self.events.len() > limits.most || self.bytes > limits.bytes || self.oldest_is_stale(now, limits) {
             match self.events.pop_front() {
-                Some((_, event)) => self.dropped = event.revision,
+                Some((_, event)) => {
+                    self.bytes = self.bytes.saturating_sub(event.object.footprint());
+                    self.dropped = event.revision;
+                }
                 None => break,
             }
         }

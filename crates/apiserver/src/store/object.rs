@@ -11,6 +11,7 @@ pub(crate) struct Object {
     key: Arc<str>,
     value: Value,
     revision: u64,
+    footprint: usize,
     json: OnceLock<Bytes>,
 }
 
@@ -20,12 +21,13 @@ impl Object {
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.insert("resourceVersion".to_owned(), Value::String(revision.to_string()));
         }
-        Self { key, value, revision, json: OnceLock::new() }
+        let footprint = footprint(&value);
+        Self { key, value, revision, footprint, json: OnceLock::new() }
     }
 
     /// What a dry run would have written; it has no revision of its own.
     pub(crate) fn draft(key: Arc<str>, value: Value) -> Self {
-        Self { key, value, revision: 0, json: OnceLock::new() }
+        Self { key, value, revision: 0, footprint: 0, json: OnceLock::new() }
     }
 
     /// The same content under another revision.
@@ -49,6 +51,11 @@ impl Object {
         self.revision
     }
 
+    /// About how many bytes of memory it takes, its text included; 0 of what is not stored.
+    pub(crate) fn footprint(&self) -> usize {
+        self.footprint
+    }
+
     /// Appends the object's JSON text without keeping it.
     pub(crate) fn write_json(&self, out: &mut Vec<u8>) {
         match self.json.get() {
@@ -63,5 +70,18 @@ impl Object {
     /// The object as JSON text.
     pub(crate) fn json(&self) -> Bytes {
         self.json.get_or_init(|| Bytes::from(self.value.to_string())).clone()
+    }
+}
+
+/// Texts count twice, since they are in the JSON text as well.
+fn footprint(value: &Value) -> usize {
+    const NODE: usize = 64;
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => NODE,
+        Value::String(text) => NODE + 2 * text.len(),
+        Value::Array(items) => NODE + items.iter().map(footprint).sum::<usize>(),
+        Value::Object(fields) => {
+            NODE + fields.iter().map(|(name, field)| 2 * name.len() + footprint(field)).sum::<usize>()
+        }
     }
 }

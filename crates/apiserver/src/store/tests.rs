@@ -106,3 +106,15 @@ async fn a_cursor_that_sleeps_for_too_long_loses_its_place_and_holds_up_nobody()
     }
     assert!(matches!(cursor.next(9).await, Err(RevisionError::Expired { .. })));
 }
+
+#[test]
+fn history_of_large_objects_is_short() {
+    let store = Store::new(HistoryLimits { bytes: 10_000, ..HistoryLimits::default() });
+    let large = |key: &str| {
+        let value = json!({"metadata": {"namespace": "default", "name": key}, "data": {"a": "x".repeat(2_000)}});
+        store.commit("configmaps", key, Expected::Absent, Change::Put(value)).expect("commit").revision()
+    };
+    let revisions = ["a", "b", "c", "d"].map(large);
+    assert!(store.cursor("configmaps", revisions[2]).is_ok());
+    assert!(matches!(store.cursor("configmaps", FIRST_REVISION), Err(RevisionError::Expired { .. })));
+}

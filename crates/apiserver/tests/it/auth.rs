@@ -152,6 +152,60 @@ async fn roles_give_exactly_what_they_say_at_once_and_only_there() {
 }
 
 #[tokio::test]
+async fn the_old_paths_of_watches_only_watch() {
+    let rig = Rig::new();
+    let (admin, peer) = (Peer::admin(&rig), Peer::user(&rig, "x", &[]));
+    let rules = json!([{"apiGroups": ["", "authorization.k8s.io"], "resources": ["*"], "verbs": ["watch"]}]);
+    admin.done("POST", ROLES, role("Role", "r", rules)).await;
+    admin.done("POST", BINDINGS, binding("RoleBinding", "b", ("Role", "r"), user("x"))).await;
+    let map =
+        |name: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": "b"}});
+    for name in ["a", "ab"] {
+        admin.done("POST", "/api/v1/namespaces/default/configmaps", map(name)).await;
+    }
+    let one = "/api/v1/watch/namespaces/default/configmaps/a";
+    let all = "/api/v1/watch/namespaces/default/configmaps";
+    let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "LocalSubjectAccessReview", "spec": {
+        "user": "x", "resourceAttributes": {"namespace": "default", "verb": "get", "resource": "pods"}}});
+    let reviews = "/apis/authorization.k8s.io/v1/watch/namespaces/default/localsubjectaccessreviews";
+    for (method, path, body) in [
+        ("DELETE", one, Value::Null),
+        ("PUT", one, map("a")),
+        ("PATCH", one, json!({"data": {"a": "c"}})),
+        ("POST", all, map("c")),
+        ("DELETE", all, Value::Null),
+        ("POST", reviews, review),
+    ] {
+        let (code, answer) = peer.send(method, path, body).await;
+        assert_eq!(code, 405, "{method} {path}: {answer}");
+    }
+    let log = "/api/v1/watch/namespaces/default/pods/a/log";
+    assert_eq!(peer.get(log).await.0, 405);
+    let (_, seen) = peer.send("GET", &format!("{one}?timeoutSeconds=1"), Value::Null).await;
+    assert_eq!((&seen["type"], &seen["object"]["metadata"]["name"]), (&json!("ADDED"), &json!("a")), "{seen}");
+}
+
+#[tokio::test]
+async fn a_name_in_the_text_of_another_selector_gives_no_right() {
+    let rig = Rig::new();
+    let (admin, peer) = (Peer::admin(&rig), Peer::user(&rig, "x", &[]));
+    let rules = json!([
+        {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["a"], "verbs": ["list"]},
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": ["a"],
+         "verbs": ["create", "update"]},
+    ]);
+    admin.done("POST", ROLES, role("Role", "r", rules)).await;
+    admin.done("POST", BINDINGS, binding("RoleBinding", "b", ("Role", "r"), user("x"))).await;
+    let secrets = "/api/v1/namespaces/default/secrets?fieldSelector=";
+    assert_eq!(peer.get(&format!("{secrets}metadata.name%3Da")).await.0, 200);
+    assert_eq!(peer.get(&format!("{secrets}type!%3Dx%5C,metadata.name%5C%3Da")).await.0, 403);
+    assert_eq!(peer.get(&format!("{secrets}type!%3Dx%5C,metadata.name%3Da")).await.0, 403);
+    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "b"}});
+    let (code, answer) = peer.send("PUT", "/apis/coordination.k8s.io/v1/namespaces/default/leases/a", lease).await;
+    assert_eq!(code, 400, "{answer}");
+}
+
+#[tokio::test]
 async fn roles_made_of_others_follow_them() {
     let rig = Rig::new();
     let admin = Peer::admin(&rig);
@@ -198,6 +252,21 @@ async fn nobody_gives_away_what_they_do_not_have() {
         .done("POST", CLUSTER_BINDINGS, binding("ClusterRoleBinding", "x", ("ClusterRole", "binder"), user("x")))
         .await;
     peer.done("POST", BINDINGS, binding("RoleBinding", "c", ("ClusterRole", "cluster-admin"), user("x"))).await;
+}
+
+#[tokio::test]
+async fn a_role_about_more_than_can_be_checked_is_refused_at_once() {
+    let rig = Rig::new();
+    let rules = json!([{"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles"], "verbs": ["create"]}]);
+    let (admin, peer) = (Peer::admin(&rig), Peer::user(&rig, "x", &[]));
+    admin.done("POST", ROLES, role("Role", "r", rules)).await;
+    admin.done("POST", BINDINGS, binding("RoleBinding", "b", ("Role", "r"), user("x"))).await;
+    let many: Vec<String> = (0..1000).map(|number| format!("a{number}")).collect();
+    let rules = json!([{"apiGroups": many, "resources": many, "resourceNames": many, "verbs": many}]);
+    let (code, answer) = peer.send("POST", ROLES, role("Role", "all", rules)).await;
+    assert_eq!(code, 403);
+    let message = answer["message"].as_str().expect("message");
+    assert!(message.ends_with("its rules name too many combinations to be checked"), "{message}");
 }
 
 #[tokio::test]

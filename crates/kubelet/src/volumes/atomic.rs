@@ -7,8 +7,9 @@
 use std::{
     collections::BTreeSet,
     ffi::OsString,
-    fs, io,
-    os::unix::fs::{PermissionsExt as _, chown, symlink},
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, chown, symlink},
     path::{Component, Path},
 };
 
@@ -56,7 +57,9 @@ fn write_files(dir: &Path, payload: &Payload, group: Option<u32>) -> io::Result<
                 make_directory(&parent, group)?;
             }
         }
-        fs::write(&target, &file.data)?;
+        // Nobody else reads it before it has its owner and mode: containers may see the directory already.
+        let mut new = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&target)?;
+        new.write_all(&file.data)?;
         let mut mode = file.mode;
         if file.user.is_some() {
             chown(&target, file.user, None)?;
