@@ -776,28 +776,3 @@ show stop FailedKillPod #
         "#]],
     );
 }
-
-#[test]
-fn s4_59_a_node_that_shuts_down_ends_its_pods_in_order_and_they_have_failed() {
-    check(
-        &pod("Always", &["s1+", "s2+"], &["app"]),
-        "
-app: stops in 1s with 0
-at 5s node shuts down
-show stop # Failed
-",
-        expect![[r#"
-            0.0    = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; s2 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
-            0.0    = s1 Running RS #0
-            0.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s2 Running RS #0
-            0.0    = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
-            5.0    = [Sandbox=True Initialized=True Ready=False/PodFailed Containers=False/PodFailed]
-            5.0    > stop app within 30s (PodEnds)
-            6.0    > stop s2 within 29s (PodEnds)
-            6.0    > stop s1 within 29s (PodEnds)
-            6.0    = Failed (Terminated); [Sandbox=False Initialized=True Ready=False/PodFailed Containers=False/PodFailed DisruptionTarget=True/TerminationByKubelet]; s1 Completed(0) rs #0; s2 Completed(0) rs #0; app Completed(0) rs #0
-            6.0    > stop sandbox
-            6.0    # Failed
-        "#]],
-    );
-}

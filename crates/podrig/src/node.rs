@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    fmt,
+    fmt, io,
     net::{IpAddr, Ipv4Addr, UdpSocket},
     path::{Path, PathBuf},
     pin::pin,
@@ -252,7 +252,7 @@ fn primary_address() -> IpAddr {
         socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
         socket.local_addr()
     };
-    ask().map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip())
+    ask().map_or_else(|_: io::Error| Ipv4Addr::LOCALHOST.into(), |address| address.ip())
 }
 
 /// Blocks while objects are read: there is nothing else to do yet.

@@ -35,3 +35,26 @@ fn send(socket: &OsStr, state: &str) -> io::Result<()> {
     };
     UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_service_manager_hears_of_it_by_path_and_by_abstract_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let name = format!("podrig-{}", uuid::Uuid::new_v4());
+        let abstract_address = SocketAddr::from_abstract_name(&name).unwrap();
+        let cases = [
+            (UnixDatagram::bind(&path).unwrap(), path.into_os_string()),
+            (UnixDatagram::bind_addr(&abstract_address).unwrap(), format!("@{name}").into()),
+        ];
+        for (socket, address) in cases {
+            send(&address, READY).unwrap();
+            let mut buffer = [0; 64];
+            let count = socket.recv(&mut buffer).unwrap();
+            assert_eq!(&buffer[..count], b"READY=1");
+        }
+    }
+}

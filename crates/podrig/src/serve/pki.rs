@@ -249,3 +249,52 @@ pub(crate) fn tls(authority: &Authority, server: Arc<ServerCertificate>) -> Resu
 fn provider() -> CryptoProvider {
     rustls::crypto::ring::default_provider()
 }
+
+#[cfg(test)]
+mod tests {
+    use apiserver::CertificateIdentity;
+
+    use super::*;
+    use crate::serve::subject;
+
+    #[test]
+    fn the_authority_stays_and_its_key_outlives_its_certificate() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Authority::open(dir.path()).unwrap().certificate();
+        assert_eq!(Authority::open(dir.path()).unwrap().certificate(), first);
+        let key = std::fs::read(dir.path().join("ca.key")).unwrap();
+        std::fs::remove_file(dir.path().join("ca.crt")).unwrap();
+        Authority::open(dir.path()).unwrap();
+        assert_eq!(std::fs::read(dir.path().join("ca.key")).unwrap(), key);
+    }
+
+    #[test]
+    fn an_authority_that_cannot_be_read_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        Authority::open(dir.path()).unwrap();
+        let path = dir.path().join("ca.key");
+        std::fs::write(&path, "-----BEGIN PRIVATE KEY-----").unwrap();
+        let error = format!("{:#}", Authority::open(dir.path()).unwrap_err());
+        assert!(error.starts_with(&format!("loading the authority's key {}", path.display())), "{error}");
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "-----BEGIN PRIVATE KEY-----");
+    }
+
+    #[test]
+    fn a_client_is_who_its_certificate_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let client = Authority::open(dir.path()).unwrap().issue_client("jane", "system:masters").unwrap();
+        let der = pem::parse(client.certificate).unwrap().into_contents();
+        let want = CertificateIdentity { name: "jane".to_owned(), groups: vec!["system:masters".to_owned()] };
+        assert_eq!(subject::identity(&der), Some(want));
+        assert_eq!(subject::identity(&der[1..]), None);
+    }
+
+    #[test]
+    fn certificates_are_renewed_long_before_their_end_and_end_before_the_authority() {
+        let dir = tempfile::tempdir().unwrap();
+        let authority = Authority::open(dir.path()).unwrap();
+        let (_, _, end_of_authority) = load_certificate(&authority.certificate()).unwrap();
+        let (_, begin, end) = load_certificate(&authority.issue_client("a", "b").unwrap().certificate).unwrap();
+        assert!(begin + RENEWAL + DAY < end && end < end_of_authority);
+    }
+}

@@ -19,7 +19,7 @@ pub(crate) fn identity(der: &[u8]) -> Option<CertificateIdentity> {
     let parts = || subject.0.iter().flat_map(|part| part.0.iter());
     let texts = |oid| parts().filter(move |part| part.oid == oid).filter_map(text);
     // As Go reads it: the last one counts.
-    let name = texts(COMMON_NAME).last().filter(|name| !name.is_empty())?;
+    let name = texts(COMMON_NAME).next_back().filter(|name| !name.is_empty())?;
     Some(CertificateIdentity { name, groups: texts(ORGANIZATION).collect() })
 }
 

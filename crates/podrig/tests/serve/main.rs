@@ -1,5 +1,7 @@
 //! `podrig serve` as its users see it: a real server, real containers, the kubectl of the machine.
 
+#![expect(clippy::unwrap_used, clippy::unwrap_in_result, reason = "a test fails by panicking")]
+
 #[path = "../common/mod.rs"]
 mod common;
 
