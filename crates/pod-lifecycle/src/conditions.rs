@@ -2,13 +2,15 @@
 
 use k8s_openapi::api::core::v1::PodCondition;
 
-use crate::{ContainerIdx, PodMachine, Role, machine::Life, phase::Phase, restart};
+use crate::{ContainerIdx, PodMachine, Role, machine::Life, phase::Phase, resize, restart};
 
 /// A condition without its times.
 struct Draft {
     status: &'static str,
     reason: Option<&'static str>,
     message: Option<String>,
+    /// The pod's, unless it tells of an older one.
+    generation: Option<i64>,
 }
 
 impl PodMachine {
@@ -16,19 +18,20 @@ impl PodMachine {
     pub(crate) fn conditions(&self, phase: Phase) -> Vec<PodCondition> {
         let containers_ready = self.containers_ready(phase);
         let ready = self.ready(&containers_ready);
-        let mut own = vec![
+        let mut own = self.resizes();
+        own.extend([
             (READY_TO_START, self.ready_to_start()),
             (INITIALIZED, self.initialized(phase)),
             (READY, ready),
             (CONTAINERS_READY, containers_ready),
             (SCHEDULED, Draft::yes()),
-        ];
+        ]);
         if self.plan.containers.iter().any(restart::has_restart_all_rule) {
             own.push((RESTARTING_ALL, self.restarting_all()));
         }
         // As the kubelet's status manager does it: said only when nothing runs any more.
-        if let Some(verdict) = self.verdict.filter(|verdict| verdict.disruption && self.has_ended()) {
-            let message = Some(verdict.message.to_owned());
+        if let Some(verdict) = self.verdict.as_ref().filter(|verdict| verdict.disruption && self.has_ended()) {
+            let message = Some(verdict.message.clone());
             own.push((DISRUPTION_TARGET, Draft { reason: Some("TerminationByKubelet"), message, ..Draft::yes() }));
         }
         let own = own.into_iter().map(|(type_, draft)| self.finish(type_, draft));
@@ -36,6 +39,22 @@ impl PodMachine {
         // One that is shared, and was set by others or by an earlier status, is not there twice.
         let own: Vec<_> = own.collect();
         foreign.filter(|one| own.iter().all(|other| other.type_ != one.type_)).chain(own.iter().cloned()).collect()
+    }
+
+    /// KEP-1287: there only while they are true. They keep the generation of the pod that asked.
+    fn resizes(&self) -> Vec<(&'static str, Draft)> {
+        let mut all = Vec::new();
+        if let Some(pending) = &self.resize.pending {
+            let draft =
+                Draft { reason: Some(pending.reason()), message: Some(pending.message.clone()), ..Draft::yes() };
+            all.push((resize::PENDING, Draft { generation: Some(pending.generation), ..draft }));
+        }
+        if let Some(progress) = &self.resize.progress {
+            let reason = progress.error.as_ref().map(|_| resize::ERROR);
+            let draft = Draft { reason, message: progress.error.clone(), ..Draft::yes() };
+            all.push((resize::IN_PROGRESS, Draft { generation: Some(progress.generation), ..draft }));
+        }
+        all
     }
 
     /// S5-31
@@ -101,8 +120,8 @@ impl PodMachine {
     /// S5-38
     fn ready(&self, containers_ready: &Draft) -> Draft {
         if containers_ready.status != "True" {
-            let Draft { status, reason, message } = containers_ready;
-            return Draft { status, reason: *reason, message: message.clone() };
+            let Draft { status, reason, message, generation: _ } = containers_ready;
+            return Draft { status, reason: *reason, message: message.clone(), generation: None };
         }
         let problems: Vec<_> = self.plan.readiness_gates.iter().filter_map(|gate| self.gate_problem(gate)).collect();
         if problems.is_empty() {
@@ -138,7 +157,7 @@ impl PodMachine {
             reason: draft.reason.map(ToOwned::to_owned),
             message: draft.message,
             last_transition_time: Some(since.unwrap_or_else(|| self.now.wall.to_k8s())),
-            observed_generation: (self.plan.generation != 0).then_some(self.plan.generation),
+            observed_generation: draft.generation.or(Some(self.plan.generation)).filter(|&generation| generation != 0),
             last_probe_time: None,
         }
     }
@@ -146,11 +165,11 @@ impl PodMachine {
 
 impl Draft {
     fn yes() -> Self {
-        Self { status: "True", reason: None, message: None }
+        Self { status: "True", reason: None, message: None, generation: None }
     }
 
     fn no() -> Self {
-        Self { status: "False", reason: None, message: None }
+        Self { status: "False", reason: None, message: None, generation: None }
     }
 }
 
@@ -167,5 +186,14 @@ const SCHEDULED: &str = "PodScheduled";
 pub(crate) const RESTARTING_ALL: &str = "AllContainersRestarting";
 /// Shared with whoever asks for an eviction.
 const DISRUPTION_TARGET: &str = "DisruptionTarget";
-const OWN: [&str; 6] = [READY_TO_START, INITIALIZED, READY, CONTAINERS_READY, SCHEDULED, RESTARTING_ALL];
+const OWN: [&str; 8] = [
+    READY_TO_START,
+    INITIALIZED,
+    READY,
+    CONTAINERS_READY,
+    SCHEDULED,
+    RESTARTING_ALL,
+    resize::PENDING,
+    resize::IN_PROGRESS,
+];
 const POD_COMPLETED: &str = "PodCompleted";

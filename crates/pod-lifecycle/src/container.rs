@@ -1,5 +1,7 @@
 //! What the machine knows of one container: its instances, and why the next one waits.
 
+use k8s_openapi::api::core::v1::ResourceRequirements;
+
 use crate::{
     ContainerView, ContainerViewState, Failure, MonoTime, Now, Timer, Timestamp, probe::Probes, restart::BackOff,
 };
@@ -12,6 +14,8 @@ pub(crate) struct Container {
     pub(crate) current: Option<Instance>,
     /// Newest dead instance before `current`.
     pub(crate) previous: Option<Instance>,
+    /// Resources of the instance being created.
+    pub(crate) creating: Option<ResourceRequirements>,
     /// Restart count of the next instance (contract S3-09).
     pub(crate) next_attempt: u32,
     /// Why the last attempt to start it failed (the kubelet's reason cache).
@@ -33,11 +37,13 @@ pub(crate) struct Container {
 }
 
 /// One instance of a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Instance {
     pub(crate) view: ContainerView,
     /// When it ended, on the clock of deadlines.
     pub(crate) finished: Option<MonoTime>,
+    /// Resources that it was created with or resized to.
+    pub(crate) resources: Option<ResourceRequirements>,
 }
 
 /// How an instance ended, or is taken to have ended.
@@ -82,7 +88,7 @@ impl Instance {
             ContainerViewState::Created | ContainerViewState::Running { .. } => None,
             ContainerViewState::Exited { finished_at, .. } => Some(now.mono_of(*finished_at)),
         };
-        Self { view, finished }
+        Self { view, finished, resources: None }
     }
 
     pub(crate) fn is_running(&self) -> bool {

@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use k8s_openapi::api::core::v1::PodCondition;
 use serde::{Deserialize, Serialize};
 
-use crate::{ContainerIdx, EffectId, PodPlan, Timestamp};
+use crate::{ContainerIdx, EffectId, Eviction, PendingResize, PodPlan, Timestamp};
 
 /// One thing that happened. Exactly one is handed over at a time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ pub enum Input {
         /// Grace in force.
         grace: Duration,
     },
+    /// The node ends the pod, which fails.
+    Evict(Eviction),
     /// A container was seen in a (new) state. Repeats are harmless.
     Container(ContainerView),
     /// The sandbox ended without having been asked to.
@@ -40,8 +42,10 @@ pub enum Input {
 /// The desired state as it is now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PodUpdate {
-    /// The new plan.
+    /// The new plan, with the resources that the node grants.
     pub plan: PodPlan,
+    /// The resources that the pod asks for instead, and why it does not get them.
+    pub pending: Option<PendingResize>,
     /// Conditions in the stored status that belong to others (readiness gates).
     pub foreign_conditions: Vec<PodCondition>,
 }
@@ -69,6 +73,8 @@ pub enum EffectResult {
     Stopped(Result<(), Failure>),
     /// `RemoveContainer`.
     Removed,
+    /// `Resize`: all limits are those of the plan, or why some are not.
+    Resized(Result<(), Failure>),
 }
 
 /// A failure with the reason and message that a pod status shows.

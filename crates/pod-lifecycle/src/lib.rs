@@ -8,6 +8,7 @@
 
 mod conditions;
 mod container;
+mod evict;
 mod input;
 mod invariants;
 mod machine;
@@ -16,6 +17,7 @@ mod output;
 mod phase;
 mod plan;
 mod probe;
+mod resize;
 mod restart;
 mod restart_all;
 mod restore;
@@ -27,6 +29,7 @@ mod stop_order;
 mod sync;
 mod time;
 
+pub use evict::Eviction;
 pub use input::{
     ContainerView, ContainerViewState, EffectResult, Failure, HookOutcome, Input, PodUpdate, ProbeOutcome, PulledImage,
     RuntimeView, SandboxView,
@@ -35,7 +38,8 @@ pub use invariants::Violation;
 pub use machine::PodMachine;
 pub use output::{
     Deadline, Effect, EffectId, EventType, HookKind, Moment, MomentKind, Outcome, Output, PodEvent, ProbeKind,
-    StopReason, Timer,
+    ResizedContainer, StopReason, Timer,
 };
 pub use plan::{ContainerIdx, ContainerPlan, PlanError, PodPlan, ProbePlan, RestartPolicy, Role};
+pub use resize::PendingResize;
 pub use time::{MonoTime, Now, Timestamp};

@@ -11,6 +11,7 @@ use crate::{
     ContainerIdx, Deadline, Effect, EffectId, EffectResult, EventType, HookKind, Input, Moment, MomentKind, MonoTime,
     Now, Outcome, Output, PodEvent, PodPlan, PodUpdate, ProbeKind, Timer, Timestamp, Violation,
     container::Container,
+    resize::Resize,
     restart::BackOff,
     sandbox::Sandbox,
     status::{Shown, Verdict},
@@ -62,6 +63,7 @@ pub struct PodMachine {
     pub(crate) retry_at: Option<MonoTime>,
     /// All containers are being restarted (contract S3-40).
     pub(crate) restarting_all: bool,
+    pub(crate) resize: Resize,
     /// What the published status says of each container; refreshed when a pass begins and ends.
     pub(crate) shown: Vec<Shown>,
     pub(crate) published: PodStatus,
@@ -101,6 +103,7 @@ pub(crate) enum Purpose {
     Hook(ContainerIdx, HookKind),
     Probe(ContainerIdx, ProbeKind),
     Stop(ContainerIdx),
+    Resize,
     Remove,
     /// Removal that a restart of all containers waits for.
     Reset,
@@ -168,6 +171,7 @@ impl PodMachine {
             acted: false,
             retry_at: None,
             restarting_all: false,
+            resize: Resize::default(),
             shown,
             foreign_conditions: crate::conditions::foreign(api_status.conditions.as_deref().unwrap_or_default()),
             // Of what the API server wrote only the conditions' times are of use.
@@ -186,6 +190,7 @@ impl PodMachine {
             Input::Desired(update) => self.update(update),
             Input::Delete { grace } => self.delete(grace),
             Input::ShutDown { grace } => self.shut_down(grace),
+            Input::Evict(eviction) => self.evict(eviction),
             Input::Container(view) => self.observe(view),
             Input::SandboxLost => self.lose_sandbox(),
             Input::Done { effect, result } => self.done(effect, result),
@@ -216,6 +221,7 @@ impl PodMachine {
             }
             (Purpose::Probe(idx, kind), EffectResult::Probe(outcome)) => self.probed(idx, kind, outcome),
             (Purpose::Stop(idx), EffectResult::Stopped(result)) => self.container_stopped(idx, result),
+            (Purpose::Resize, EffectResult::Resized(result)) => self.resized(result),
             (Purpose::Remove, EffectResult::Removed | EffectResult::Done) => {}
             (Purpose::Reset, EffectResult::Removed | EffectResult::Done) => self.end_reset_if_over(),
             (purpose, result) => {
@@ -235,13 +241,16 @@ impl PodMachine {
             self.deadline_at = deadline.map(|deadline| self.now.mono + deadline.saturating_sub(age));
         }
         self.foreign_conditions = crate::conditions::foreign(&update.foreign_conditions);
-        self.plan = update.plan;
+        let before = std::mem::replace(&mut self.plan, update.plan);
         for idx in self.plan.indices().skip(self.containers.len()).collect::<Vec<_>>() {
             self.containers.push(Container::default());
             self.shown.push(Shown::never_ran(&self.plan, idx));
         }
         match self.life {
-            Life::Active => self.dirty = true,
+            Life::Active => {
+                self.note_resize(&before, update.pending);
+                self.dirty = true;
+            }
             Life::Stopping => self.publish(),
             Life::Ended(_) | Life::Finished => {}
         }

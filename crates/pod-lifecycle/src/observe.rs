@@ -33,7 +33,8 @@ impl PodMachine {
             return;
         }
         let had_started = instance.started_at().is_some();
-        *instance = Instance { finished: instance.finished, ..Instance::new(view, now) };
+        let resources = instance.resources.take();
+        *instance = Instance { finished: instance.finished, resources, ..Instance::new(view, now) };
         if instance.is_dead() && instance.finished.is_none() {
             instance.finished = Instance::new(instance.view.clone(), now).finished;
         }

@@ -96,6 +96,8 @@ pub enum StopReason {
     PostStartHook,
     /// Its image changed.
     DefinitionChanged,
+    /// Its resources changed, and its policy asks for a restart (contract S8-07).
+    Resize,
     /// A container's rule asked to restart all.
     RestartAll,
 }
@@ -175,6 +177,13 @@ pub enum Effect {
         /// Why.
         reason: StopReason,
     },
+    /// Change the limits of the pod and of these running containers to those of the plan (contract S8-07, S8-08).
+    Resize {
+        /// Runtime id.
+        sandbox: String,
+        /// Containers that are not to be restarted for it.
+        containers: Vec<ResizedContainer>,
+    },
     /// Remove a dead instance.
     RemoveContainer {
         /// Which container.
@@ -184,6 +193,15 @@ pub enum Effect {
     },
     /// Unmount and remove the pod's volumes and directories; the last effect of a pod that is gone.
     Cleanup,
+}
+
+/// A running container that gets other limits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResizedContainer {
+    /// Which container.
+    pub container: ContainerIdx,
+    /// Runtime id.
+    pub id: String,
 }
 
 /// An event on the pod (contract S12).

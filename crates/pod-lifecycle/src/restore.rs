@@ -9,8 +9,9 @@ use crate::{
     ContainerIdx, ContainerView, Now, PodMachine, PodPlan, Role, RuntimeView, SandboxView, Timestamp, conditions,
     container::{Exit, Instance},
     probe::Seen,
+    resize::Resize,
     sandbox::SandboxState,
-    status::{ID_SCHEME, Shown, ShownState},
+    status::{ID_SCHEME, Shown, ShownState, container_id},
 };
 
 impl PodMachine {
@@ -26,6 +27,7 @@ impl PodMachine {
         // S3-44
         let restarting = last.conditions.iter().flatten().find(|c| c.type_ == conditions::RESTARTING_ALL);
         machine.restarting_all = restarting.is_some_and(|condition| condition.status == "True");
+        machine.resize = Resize::restore(&machine.plan, last.conditions.as_deref().unwrap_or_default());
         machine.published = last.clone();
         machine.adopt_sandboxes(seen.sandboxes);
         // A sandbox there was, even if its record is gone: a pod that must run once does not run twice.
@@ -88,7 +90,12 @@ impl PodMachine {
             in_sandbox && view.attempt.saturating_add(1) >= old_attempts
         };
         let now = self.now;
-        let current = views.pop_if(|view| counts(view)).map(|view| Instance::new(view, now));
+        let granted = self.plan.container(idx).spec.resources.clone();
+        let current = views.pop_if(|view| counts(view)).map(|view| {
+            let told = old.filter(|status| status.container_id.as_deref() == Some(&container_id(&view.id)));
+            let resources = told.and_then(|status| status.resources.clone()).or(granted);
+            Instance { resources, ..Instance::new(view, now) }
+        });
         let previous = views.into_iter().rev().map(|view| Instance::new(view, now)).find(Instance::is_dead);
         let container = &mut self.containers[idx.index()];
         container.next_attempt = seen_attempts.max(old_attempts);
@@ -116,7 +123,7 @@ impl PodMachine {
         let container = &mut self.containers[idx.index()];
         let Some(instance) = container.current.as_ref().filter(|instance| instance.is_running()) else { return };
         let id = instance.view.id.clone();
-        let same = old.filter(|status| status.container_id.as_deref() == Some(&format!("{ID_SCHEME}{id}")));
+        let same = old.filter(|status| status.container_id.as_deref() == Some(&container_id(&id)));
         let Some(status) = same else { return };
         let seen = Seen {
             running_since: instance.started_at().map_or(self.now.mono, |at| self.now.mono_of(at)),

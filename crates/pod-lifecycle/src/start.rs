@@ -148,7 +148,9 @@ impl PodMachine {
             self.job = None;
             return self.abort_pass();
         };
-        let attempt = self.containers[idx.index()].next_attempt;
+        let container = &mut self.containers[idx.index()];
+        container.creating = self.plan.container(idx).spec.resources.clone();
+        let attempt = container.next_attempt;
         self.run(Effect::CreateContainer { container: idx, sandbox, attempt }, Purpose::Create(idx));
         self.starting(idx, StartStage::Create);
     }
@@ -202,8 +204,8 @@ impl PodMachine {
         container.next_attempt = view.attempt.saturating_add(1);
         (container.reset, container.reset_exit) = (false, None);
         let state = view.state.clone();
-        container.current =
-            Some(Instance::new(ContainerView { state: ContainerViewState::Created, ..view.clone() }, now));
+        let created = Instance::new(ContainerView { state: ContainerViewState::Created, ..view.clone() }, now);
+        container.current = Some(Instance { resources: container.creating.take(), ..created });
         self.moment(created_at, Some(idx), MomentKind::Created);
         if let Some(old) = unneeded {
             let effect = Effect::RemoveContainer { container: idx, id: old.view.id };

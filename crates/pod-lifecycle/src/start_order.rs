@@ -52,8 +52,11 @@ impl PodMachine {
         }
         // S2-01, S2-23: whether the pod is initialised or not.
         let ephemeral = self.plan.ephemeral_indices().filter(|&idx| self.should_start(idx));
-        let starts = ephemeral.chain(init.starts).chain(main_starts).map(|idx| self.start_job(idx));
-        init.kills.into_iter().chain(starts).collect()
+        let starts = |indices: Vec<ContainerIdx>| indices.into_iter().map(|idx| self.start_job(idx));
+        let restarts = |job: &Job| matches!(job, Job::Kill { reason: StopReason::Resize, .. });
+        let resize = (self.wants_resize() || init.kills.iter().any(restarts)).then_some(Job::Resize);
+        let first = starts(ephemeral.chain(init.starts).collect());
+        init.kills.into_iter().chain(first).chain(resize).chain(starts(main_starts)).collect()
     }
 
     fn kill_pod_if_running(&self) -> Vec<Job> {
@@ -203,6 +206,8 @@ impl PodMachine {
             actions.restart(idx, self.kill_job(idx, StopReason::DefinitionChanged, false)); // S2-25
         } else if verdict(ProbeKind::Liveness) == Some(Verdict::Failure) {
             actions.restart(idx, self.kill_job(idx, StopReason::Liveness, false)); // S2-20
+        } else if self.resize_restarts(idx) {
+            actions.restart(idx, self.kill_job(idx, StopReason::Resize, true)); // S8-07
         }
         true
     }
@@ -225,6 +230,8 @@ impl PodMachine {
                 (StopReason::Liveness, restart::restarts_after_probe(plan))
             } else if container.probes.verdict_on(ProbeKind::Startup, instance) == Some(Verdict::Failure) {
                 (StopReason::Startup, restart::restarts_after_probe(plan))
+            } else if self.resize_restarts(idx) {
+                (StopReason::Resize, true) // S8-07
             } else {
                 kept += 1;
                 continue;
@@ -267,10 +274,12 @@ impl PodMachine {
             StopReason::Liveness => " failed liveness probe",
             StopReason::Startup => " failed startup probe",
             StopReason::DefinitionChanged => " definition changed",
+            StopReason::Resize => " resize requires restart",
             StopReason::PodEnds | StopReason::PostStartHook | StopReason::RestartAll => "",
         };
-        let kind = if matches!(plan.role, Role::Init | Role::Sidecar) { "Init container" } else { "Container" };
-        let suffix = if restart { ", will be restarted" } else { "" };
+        let of_init = matches!(plan.role, Role::Init | Role::Sidecar) && reason != StopReason::Resize;
+        let kind = if of_init { "Init container" } else { "Container" };
+        let suffix = if restart && reason != StopReason::Resize { ", will be restarted" } else { "" };
         let message = format!("{kind} {}{what}{suffix}", plan.name());
         Job::Kill { container: idx, grace: self.single_kill_grace(idx, reason), reason, message }
     }
@@ -283,6 +292,7 @@ impl PodMachine {
             StopReason::PodEnds
             | StopReason::PostStartHook
             | StopReason::DefinitionChanged
+            | StopReason::Resize
             | StopReason::RestartAll => None,
         };
         of_probe.unwrap_or(self.plan.grace)

@@ -3,7 +3,7 @@
 
 use k8s_openapi::api::core::v1::{
     ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
-    PodCondition, PodIP, PodStatus,
+    PodCondition, PodIP, PodStatus, ResourceRequirements,
 };
 
 use crate::{
@@ -15,10 +15,10 @@ use crate::{
 };
 
 /// Why the pod failed as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Verdict {
     pub(crate) reason: &'static str,
-    pub(crate) message: &'static str,
+    pub(crate) message: String,
     /// The pod was well, and had to go for the node's sake.
     pub(crate) disruption: bool,
 }
@@ -280,8 +280,9 @@ impl PodMachine {
     }
 
     fn project(&self, phase: Phase, conditions: Vec<PodCondition>) -> PodStatus {
-        let verdict = self.verdict.filter(|_| phase.outcome().is_some());
+        let verdict = self.verdict.as_ref().filter(|_| phase.outcome().is_some());
         let api = self.plan.pod.status.as_ref();
+        let resources = self.plan.pod.spec.as_ref().and_then(|spec| spec.resources.clone());
         let ips: Vec<_> = self.sandbox.newest().iter().flat_map(|view| &view.ips).map(ToString::to_string).collect();
         let init = self.plan.init_indices().map(|idx| self.container_status(idx)).collect::<Vec<_>>();
         let mut main = self.plan.main_indices().map(|idx| self.container_status(idx)).collect::<Vec<_>>();
@@ -291,7 +292,7 @@ impl PodMachine {
         PodStatus {
             phase: Some(phase.as_str().to_owned()),
             reason: verdict.map(|verdict| verdict.reason.to_owned()).or_else(|| self.kept(phase, |s| &s.reason)),
-            message: verdict.map(|verdict| verdict.message.to_owned()).or_else(|| self.kept(phase, |s| &s.message)),
+            message: verdict.map(|verdict| verdict.message.clone()).or_else(|| self.kept(phase, |s| &s.message)),
             conditions: Some(conditions),
             start_time: Some(self.start_time.to_k8s()),
             observed_generation: (self.plan.generation != 0).then_some(self.plan.generation),
@@ -301,6 +302,8 @@ impl PodMachine {
             init_container_statuses: (!init.is_empty()).then_some(init),
             container_statuses: Some(main),
             ephemeral_container_statuses: (!ephemeral.is_empty()).then_some(ephemeral),
+            allocated_resources: resources.as_ref().and_then(|r| r.requests.clone()),
+            resources,
             ..PodStatus::default()
         }
     }
@@ -311,8 +314,19 @@ impl PodMachine {
         if same { field(&self.published).clone() } else { None }
     }
 
+    /// Returns what a container that was created at some time may use: what it has while it runs, else what it
+    /// would get (kubelet `convertContainerStatusResources`).
+    fn resources_in_force(&self, idx: ContainerIdx) -> Option<ResourceRequirements> {
+        let shown = &self.shown[idx.index()];
+        let granted = &self.plan.container(idx).spec.resources;
+        let current = self.containers[idx.index()].current.as_ref().filter(|_| shown.is_running());
+        let in_force = current.map_or(granted, |instance| &instance.resources);
+        shown.id.is_some().then(|| in_force.clone().unwrap_or_default())
+    }
+
     fn container_status(&self, idx: ContainerIdx) -> ContainerStatus {
         let shown = &self.shown[idx.index()];
+        let granted = self.plan.container(idx).spec.resources.as_ref().and_then(|r| r.requests.clone());
         ContainerStatus {
             name: self.plan.container(idx).name().to_owned(),
             state: Some(match &shown.state {
@@ -334,6 +348,8 @@ impl PodMachine {
             image: shown.image.clone(),
             image_id: shown.image_id.clone(),
             container_id: shown.id.as_deref().map(container_id),
+            resources: self.resources_in_force(idx),
+            allocated_resources: granted.filter(|_| shown.id.is_some()),
             ..ContainerStatus::default()
         }
     }
@@ -352,7 +368,7 @@ fn terminated(exit: &Exit) -> ContainerState {
     ContainerState { terminated: Some(terminated), ..ContainerState::default() }
 }
 
-fn container_id(id: &str) -> String {
+pub(crate) fn container_id(id: &str) -> String {
     format!("{ID_SCHEME}{id}")
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::{
     ContainerIdx, EffectId, EventType, MonoTime, Outcome, Output, PodMachine, ProbeKind, Role, StopReason, Violation,
-    machine::Life, phase::Phase, sandbox::SandboxState, start::StartStage, start::Starting, status::Verdict,
+    machine::Life, phase::Phase, resize, sandbox::SandboxState, start::StartStage, start::Starting, status::Verdict,
 };
 
 /// A step that is still to be taken.
@@ -34,6 +34,8 @@ pub(crate) enum Job {
         /// End of the instance that the crash back-off looks at (contract S3-30).
         last_exit: Option<MonoTime>,
     },
+    /// Change limits of what runs.
+    Resize,
     /// Remove every instance, to restart all containers.
     RemoveAll,
     RemoveSandbox(String),
@@ -41,7 +43,7 @@ pub(crate) enum Job {
 }
 
 /// The step going on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Active {
     Volumes(EffectId),
     CreateSandbox(EffectId),
@@ -50,6 +52,7 @@ pub(crate) enum Active {
     Cleanup,
     Starting(Starting),
     Killing,
+    Resizing(Vec<resize::Target>),
     Resetting,
 }
 
@@ -83,6 +86,7 @@ impl PodMachine {
             Job::ForgetInitContainers => self.forget_init_containers(),
             Job::CreateSandbox => self.create_sandbox(),
             Job::Start { container, last_exit } => self.begin_start(container, last_exit),
+            Job::Resize => self.begin_resize(),
             Job::RemoveAll => self.remove_all(),
             Job::RemoveSandbox(id) => self.remove_sandbox(id),
             Job::Cleanup => self.clean_up(),
@@ -127,6 +131,7 @@ impl PodMachine {
         self.retry_at = None;
         self.judge_deadline();
         self.judge_restart_all();
+        self.judge_resize();
         self.refresh();
         if self.computed_phase(false).outcome().is_some() {
             self.terminate();
@@ -147,7 +152,8 @@ impl PodMachine {
     /// The pod's active deadline makes it fail (contract S4-54; kubelet `active_deadline.go`).
     fn judge_deadline(&mut self) {
         if self.deadline_hit && self.verdict.is_none() {
-            self.verdict = Some(Verdict { reason: "DeadlineExceeded", message: DEADLINE_MESSAGE, disruption: false });
+            self.verdict =
+                Some(Verdict { reason: "DeadlineExceeded", message: DEADLINE_MESSAGE.to_owned(), disruption: false });
             self.event(None, EventType::Normal, "DeadlineExceeded", DEADLINE_MESSAGE);
         }
     }
@@ -156,7 +162,7 @@ impl PodMachine {
     /// ends as it would.
     pub(crate) fn shut_down(&mut self, grace: Duration) {
         if self.life == Life::Active && self.delete_grace.is_none() {
-            let verdict = Verdict { reason: "Terminated", message: SHUTDOWN_MESSAGE, disruption: true };
+            let verdict = Verdict { reason: "Terminated", message: SHUTDOWN_MESSAGE.to_owned(), disruption: true };
             self.verdict.get_or_insert(verdict);
             self.delete(grace);
         }
@@ -182,6 +188,7 @@ impl PodMachine {
                 | Active::RemoveSandbox
                 | Active::Cleanup
                 | Active::Killing
+                | Active::Resizing(_)
                 | Active::Resetting,
             )
             | None => None,

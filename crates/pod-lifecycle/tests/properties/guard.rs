@@ -38,6 +38,8 @@ impl Guard {
             | Action::RecordsOf(_)
             | Action::Image { .. }
             | Action::Deadline(_)
+            | Action::Resize { .. }
+            | Action::Evict(_)
             | Action::Debug(_)
             | Action::Behaves { .. } => {}
         }
@@ -120,6 +122,7 @@ impl Guard {
             | Effect::Probe { .. }
             | Effect::StopContainer { .. }
             | Effect::RemoveContainer { .. }
+            | Effect::Resize { .. }
             | Effect::Cleanup => Ok(()),
         }
     }

@@ -306,6 +306,9 @@ fn action(names: Vec<String>) -> impl Strategy<Value = Action> {
         1 => (name(), prop_oneof![Just("one"), Just("two")])
             .prop_map(|(name, image)| Action::Image { name, image: image.to_owned() }),
         1 => (1..100_i64).prop_map(Action::Deadline),
+        1 => (name(), 1..3_u32, prop::sample::select(vec![None, Some(false), Some(true)])).prop_map(|(name, cpu, refused)| {
+            Action::Resize { name, amounts: vec![("cpu".to_owned(), cpu.to_string())], refused }
+        }),
         1 => prop::sample::select(vec!["e0", "e1"]).prop_map(|name| Action::Debug(name.to_owned())),
     ]
 }

@@ -19,6 +19,8 @@ pub struct Behaviour {
     pub on_term: OnTerm,
     /// The runtime cannot stop it before this time of the world.
     pub stop_fails_until: Duration,
+    /// Its limits cannot be changed before this time of the world.
+    pub resize_fails_until: Duration,
     /// Its image.
     pub image: ImageBehaviour,
     /// Its configuration cannot be resolved before this time of the world.
@@ -47,6 +49,7 @@ impl Default for Behaviour {
             message: String::new(),
             on_term: OnTerm::Exit { after: Duration::ZERO, code: 0 },
             stop_fails_until: Duration::ZERO,
+            resize_fails_until: Duration::ZERO,
             image: ImageBehaviour::Present,
             config_error_until: None,
             start_error: false,

@@ -9,20 +9,24 @@
 //! until 60s                             how long to look
 //! ```
 //!
-//! Behaviour items: `runs D`, `exits N`, `oom`, `says TEXT`, `ignores TERM`, `stops in D [with N]`, `stop fails until D`,
+//! Behaviour items: `runs D`, `exits N`, `oom`, `says TEXT`, `ignores TERM`, `stops in D [with N]`, `stop fails until D`, `resize fails until D`,
 //! `image missing REASON [until D]`, `image takes D`, `config fails until D`, `cannot start`,
 //! `postStart|preStop takes D | fails [after D] | hangs`, `startup|liveness|readiness passes | fails |
 //! fails until D | fails from D | errs`.
 //!
 //! Actions: `exit NAME N`, `delete [grace N]`, `node shuts down`, `agent restarts`, `sandbox lost`, `records lost`, `records of NAME lost`, `image NAME IMAGE`,
+//! `resize NAME cpu=Q memory=Q [deferred|infeasible]` (requests and limits), `evict TEXT`, `evict for pressure TEXT`,
 //! `deadline D`, `debug NAME` (an ephemeral container comes), and a behaviour line (`at 5s app: cannot start`). Without a time: `volumes fail until D`,
 //! `sandbox fails until D`, `until D`, `verbose` (every step), `show WORD…` (only lines that have one of the words).
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use expect_test::Expect;
-use k8s_openapi::api::core::v1::{EphemeralContainer, Pod};
-use pod_lifecycle::PodPlan;
+use k8s_openapi::{
+    api::core::v1::{EphemeralContainer, Pod},
+    apimachinery::pkg::api::resource::Quantity,
+};
+use pod_lifecycle::{Eviction, Input, PendingResize, PodPlan};
 
 use super::{Behaviour, Hook, ImageBehaviour, OnTerm, ProbeRule, Transcript, World, WorldOptions};
 
@@ -72,6 +76,17 @@ pub enum Action {
     },
     /// `activeDeadlineSeconds` is set.
     Deadline(i64),
+    /// A container is to have other requests and limits.
+    Resize {
+        /// Which.
+        name: String,
+        /// Resource and quantity.
+        amounts: Vec<(String, String)>,
+        /// The node does not grant it; never, if true.
+        refused: Option<bool>,
+    },
+    /// The node evicts the pod.
+    Evict(Eviction),
     /// An ephemeral container of this name comes, unless there is one.
     Debug(String),
     /// A container behaves otherwise from now on.
@@ -261,6 +276,15 @@ impl Action {
                     spec.active_deadline_seconds = Some(*seconds);
                 }
             }),
+            Self::Resize { name, amounts, refused: None } => change_pod(world, |pod| resize(pod, name, amounts)),
+            Self::Resize { name, amounts, refused: Some(infeasible) } => {
+                let mut wanted = (*world.plan().pod).clone();
+                wanted.metadata.generation = wanted.metadata.generation.map(|generation| generation + 1);
+                let plan = wanted.clone();
+                resize(&mut wanted, name, amounts);
+                world.refuse_resize(plan_of(plan), PendingResize::new(*infeasible, "not enough".to_owned(), &wanted));
+            }
+            Self::Evict(eviction) => world.tell(Input::Evict(eviction.clone())),
             Self::Debug(name) if world.plan().find(name).is_none() => change_pod(world, |pod| debug(pod, name)),
             Self::Debug(_) => {}
             Self::Behaves { name, items } => {
@@ -283,6 +307,19 @@ fn debug(pod: &mut Pod, name: &str) {
     let debugger = EphemeralContainer { name: name.to_owned(), image, ..EphemeralContainer::default() };
     if let Some(spec) = &mut pod.spec {
         spec.ephemeral_containers.get_or_insert_default().push(debugger);
+    }
+}
+
+fn resize(pod: &mut Pod, name: &str, amounts: &[(String, String)]) {
+    let Some(spec) = &mut pod.spec else { return };
+    let all = spec.init_containers.iter_mut().flatten().chain(&mut spec.containers);
+    for container in all.filter(|container| container.name == name) {
+        let resources = container.resources.get_or_insert_default();
+        for (resource, amount) in amounts {
+            for list in [&mut resources.requests, &mut resources.limits] {
+                list.get_or_insert_default().insert(resource.clone(), Quantity(amount.clone()));
+            }
+        }
     }
 }
 
@@ -336,6 +373,11 @@ fn action(words: &[&str]) -> Option<Action> {
         ["records", "of", name, "lost"] => Action::RecordsOf((*name).to_owned()),
         ["image", name, image] => Action::Image { name: (*name).to_owned(), image: (*image).to_owned() },
         ["debug", name] => Action::Debug((*name).to_owned()),
+        ["resize", name, amounts @ .., "deferred"] => resize_action(name, amounts, Some(false))?,
+        ["resize", name, amounts @ .., "infeasible"] => resize_action(name, amounts, Some(true))?,
+        ["resize", name, amounts @ ..] => resize_action(name, amounts, None)?,
+        ["evict", "for", "pressure", text @ ..] => Action::Evict(Eviction { message: text.join(" "), pressure: true }),
+        ["evict", text @ ..] => Action::Evict(Eviction { message: text.join(" "), pressure: false }),
         ["deadline", at] => Action::Deadline(i64::try_from(duration(at)?.as_secs()).ok()?),
         [name, items @ ..] => {
             let name = name.strip_suffix(':')?.to_owned();
@@ -343,6 +385,11 @@ fn action(words: &[&str]) -> Option<Action> {
         }
         [] => return None,
     })
+}
+
+fn resize_action(name: &str, amounts: &[&str], refused: Option<bool>) -> Option<Action> {
+    let pair = |text: &&str| text.split_once('=').map(|(resource, amount)| (resource.to_owned(), amount.to_owned()));
+    Some(Action::Resize { name: name.to_owned(), amounts: amounts.iter().map(pair).collect::<Option<_>>()?, refused })
 }
 
 fn apply_items(behaviour: &mut Behaviour, items: &str) -> Result<(), ScriptError> {
@@ -366,6 +413,7 @@ fn apply_item(behaviour: &mut Behaviour, item: &str) -> Option<()> {
             behaviour.on_term = OnTerm::Exit { after: duration(time)?, code: code.parse().ok()? };
         }
         ["stop", "fails", "until", at] => behaviour.stop_fails_until = duration(at)?,
+        ["resize", "fails", "until", at] => behaviour.resize_fails_until = duration(at)?,
         ["image", rest @ ..] => behaviour.image = image(rest)?,
         ["config", "fails", "until", at] => behaviour.config_error_until = Some(duration(at)?),
         ["can", "start"] => behaviour.start_error = false,

@@ -105,6 +105,10 @@ impl Transcript {
             Effect::StopContainer { container, grace, reason, .. } => {
                 format!("stop {} within {}s ({reason:?})", name(container), grace.as_secs())
             }
+            Effect::Resize { containers, .. } => {
+                let names = containers.iter().map(|resized| format!(" {}", name(&resized.container)));
+                format!("resize pod{}", names.collect::<String>())
+            }
             Effect::RemoveContainer { container, .. } => format!("remove old {}", name(container)),
             Effect::Cleanup => "clean up".to_owned(),
         };
@@ -120,6 +124,7 @@ impl Transcript {
             | Effect::StartContainer { .. }
             | Effect::RunHook { .. }
             | Effect::StopContainer { .. }
+            | Effect::Resize { .. }
             | Effect::Cleanup => false,
         };
         (self.verbose || !same_for_all).then_some(text)

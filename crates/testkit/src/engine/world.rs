@@ -11,8 +11,8 @@ use std::{
 use k8s_openapi::api::core::v1::{PodCondition, PodStatus};
 use pod_lifecycle::{
     ContainerIdx, ContainerView, ContainerViewState, Effect, EffectId, EffectResult, Failure, HookKind, HookOutcome,
-    Input, MonoTime, Now, Outcome, Output, PodMachine, PodPlan, PodUpdate, ProbeKind, ProbeOutcome, PulledImage,
-    RuntimeView, SandboxView, Timestamp, Violation,
+    Input, MonoTime, Now, Outcome, Output, PendingResize, PodMachine, PodPlan, PodUpdate, ProbeKind, ProbeOutcome,
+    PulledImage, RuntimeView, SandboxView, Timestamp, Violation,
 };
 
 use super::{Behaviour, Hook, ImageBehaviour, Log, OnTerm};
@@ -279,10 +279,16 @@ impl World {
         self.update_with(plan, Vec::new());
     }
 
+    /// Hands over a pod that asks for more than the node grants.
+    pub fn refuse_resize(&mut self, plan: PodPlan, pending: PendingResize) {
+        self.plan = plan.clone();
+        self.tell(Input::Desired(PodUpdate { plan, pending: Some(pending), foreign_conditions: Vec::new() }));
+    }
+
     /// Hands over a changed pod with conditions that others have set.
     pub fn update_with(&mut self, plan: PodPlan, foreign_conditions: Vec<PodCondition>) {
         self.plan = plan.clone();
-        self.tell(Input::Desired(PodUpdate { plan, foreign_conditions }));
+        self.tell(Input::Desired(PodUpdate { plan, pending: None, foreign_conditions }));
     }
 
     /// Ends a container's process.
@@ -462,6 +468,11 @@ impl World {
             Effect::Probe { container, id: instance, probe } => self.probe(id, container, &instance, probe),
             Effect::StopContainer { container, id: instance, grace, .. } => {
                 self.stop_container(id, container, &instance, grace);
+            }
+            Effect::Resize { containers, .. } => {
+                let busy = containers.iter().map(|c| self.behaviour(c.container).resize_fails_until).max();
+                let result = self.fails_until(busy.unwrap_or_default(), "ResizeError", BUSY);
+                self.answer(id, EffectResult::Resized(result));
             }
             Effect::RemoveContainer { id: instance, .. } => {
                 self.containers.remove(&instance);
@@ -683,4 +694,6 @@ const EPOCH: i64 = 1_767_225_600_000_000_000;
 /// Exit code of a process that was killed.
 const KILLED: i32 = 137;
 const START_ERROR: &str = "exec: \"/does-not-exist\": no such file or directory";
+const BUSY: &str =
+    "cannot decrease memory limits: attempting to set container \"app\" memory limit (1) below current usage (2)";
 const VOLUME_MESSAGE: &str = "MountVolume.SetUp failed for volume \"v\" : configmap \"c\" not found";
