@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use k8s_openapi::{
-    api::core::v1::{Container, PodSpec},
+    api::core::v1::{Container, ContainerStatus, Pod, PodCondition, PodSpec},
     apimachinery::pkg::api::resource::Quantity as ApiQuantity,
 };
 
@@ -80,6 +80,30 @@ pub fn pod_requests(spec: &PodSpec) -> Amounts {
         add(&mut total, &name, amount);
     }
     total
+}
+
+/// Returns what a pod takes of its node: of what each main container and sidecar asks for, was granted and has, the
+/// most. What the node will never grant does not count (S8-06).
+pub fn requests_in_force(pod: &Pod) -> Amounts {
+    let Some(spec) = &pod.spec else { return Amounts::new() };
+    let mut spec = spec.clone();
+    let status = pod.status.as_ref();
+    let is_infeasible = |c: &PodCondition| c.type_ == "PodResizePending" && c.reason.as_deref() == Some("Infeasible");
+    let infeasible = status.and_then(|s| s.conditions.as_ref()).is_some_and(|all| all.iter().any(is_infeasible));
+    let lists = status.map(|s| [&s.container_statuses, &s.init_container_statuses]).into_iter().flatten();
+    let statuses: Vec<&ContainerStatus> = lists.flatten().flatten().collect();
+    let sidecars = spec.init_containers.iter_mut().flatten().filter(|container| pod::is_sidecar(container));
+    for container in spec.containers.iter_mut().chain(sidecars) {
+        let told = statuses.iter().find(|status| status.name == container.name);
+        if let Some((status, actual)) = told.and_then(|status| Some((status, status.resources.as_ref()?))) {
+            let mut most = if infeasible { Amounts::new() } else { container_requests(container) };
+            raise_all(&mut most, &parse(status.allocated_resources.as_ref()));
+            raise_all(&mut most, &parse(actual.requests.as_ref()));
+            let requests = most.into_iter().map(|(name, amount)| (name, ApiQuantity(amount.to_string())));
+            container.resources.get_or_insert_default().requests = Some(requests.collect());
+        }
+    }
+    pod_requests(&spec)
 }
 
 /// Returns what a pod may use at most. Overhead counts only where there is a limit at all (S8-04).
@@ -305,6 +329,24 @@ mod tests {
 
     fn spec(value: Value) -> PodSpec {
         serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn s8_06_a_pod_that_is_being_resized_takes_the_most_of_asked_granted_and_had() {
+        let told = |name: &str, granted: &str, has: &str| {
+            json!({"name": name, "image": "i", "imageID": "", "ready": true, "restartCount": 0,
+                "allocatedResources": {"cpu": granted}, "resources": {"requests": {"cpu": has}}})
+        };
+        let mut pod: Pod = serde_json::from_value(json!({
+            "spec": {"initContainers": [cpu("init", 1), cpu_sidecar("proxy", 2)], "containers": [cpu("app", 5)]},
+            "status": {"initContainerStatuses": [told("init", "9", "9"), told("proxy", "1", "3")],
+                "containerStatuses": [told("app", "4", "1")]}
+        }))
+        .unwrap();
+        assert_eq!(requests_in_force(&pod)["cpu"].to_string(), "8");
+        let refused = json!([{"type": "PodResizePending", "status": "True", "reason": "Infeasible"}]);
+        pod.status.as_mut().unwrap().conditions = serde_json::from_value(refused).unwrap();
+        assert_eq!(requests_in_force(&pod)["cpu"].to_string(), "7");
     }
 
     fn both(inits: &[Value], mains: &[Value]) -> (String, String) {

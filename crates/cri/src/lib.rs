@@ -24,8 +24,8 @@ pub use error::{Error, ObjectKind, Result};
 pub use event::{RuntimeEvent, RuntimeEventKind};
 pub use image::{ImageAuth, ImageInfo, ImageUser};
 pub use sandbox::{
-    DnsConfig, HostAlias, MemoryVolume, NamespaceMode, Namespaces, PodMetadata, PortMapping, Protocol, SandboxConfig,
-    SandboxId, SandboxState, SandboxStatus,
+    DnsConfig, HostAlias, Memory, MemoryVolume, NamespaceMode, Namespaces, PodMetadata, PortMapping, Protocol,
+    SandboxConfig, SandboxId, SandboxMemory, SandboxState, SandboxStatus,
 };
 pub use service::{ImageService, RuntimeService};
 pub use streaming::{

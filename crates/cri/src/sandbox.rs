@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Nanos, Resources};
+use crate::{ContainerId, Nanos, Resources};
 
 /// Names one sandbox; unique over all runtimes' lives (random, 64 hexadecimal digits).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -169,4 +169,22 @@ pub struct SandboxStatus {
     pub labels: BTreeMap<String, String>,
     /// As given at creation.
     pub annotations: BTreeMap<String, String>,
+}
+
+/// Memory of a cgroup.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Bytes in use, caches included.
+    pub used: u64,
+    /// Most bytes that may be used; `None`: no limit.
+    pub limit: Option<u64>,
+}
+
+/// Memory of a sandbox and of the containers that run in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxMemory {
+    /// Of all together.
+    pub whole: Memory,
+    /// Of each.
+    pub containers: BTreeMap<ContainerId, Memory>,
 }

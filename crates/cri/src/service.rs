@@ -1,12 +1,12 @@
 //! The two services a node agent talks to.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, path::PathBuf, time::Duration};
 
 use tokio::sync::broadcast;
 
 use crate::{
     ContainerConfig, ContainerFilter, ContainerId, ContainerStatus, ExecOutput, ExecRequest, ImageAuth, ImageInfo,
-    Result, RuntimeEvent, SandboxConfig, SandboxId, SandboxStatus,
+    Resources, Result, RuntimeEvent, SandboxConfig, SandboxId, SandboxMemory, SandboxStatus,
 };
 
 /// Runs sandboxes and containers.
@@ -55,6 +55,22 @@ pub trait RuntimeService: Send + Sync + 'static {
 
     /// Lists containers.
     fn list_containers(&self, filter: ContainerFilter) -> impl Future<Output = Result<Vec<ContainerStatus>>> + Send;
+
+    /// Changes the limits of a sandbox and of running containers in it. Of [`Resources`] everything counts that can be
+    /// changed while processes run; a limit of 0, or a quota below, lifts one. What has been changed before a failure
+    /// stays changed.
+    fn update_resources(
+        &self,
+        sandbox: &SandboxId,
+        whole: Resources,
+        containers: Vec<(ContainerId, Resources)>,
+    ) -> impl Future<Output = Result<()>> + Send;
+
+    /// Returns the memory that a sandbox and the containers in it use, and may use.
+    fn memory(&self, sandbox: &SandboxId) -> impl Future<Output = Result<SandboxMemory>> + Send;
+
+    /// Returns the directory of the host that holds what a container has written to its root file system.
+    fn writable_layer(&self, id: &ContainerId) -> impl Future<Output = Result<PathBuf>> + Send;
 
     /// Executes a command in a running container and waits for its end.
     ///

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use apimachinery::resources::pod_requests;
+use apimachinery::resources::{Amounts, pod_requests};
 use cri::PortMapping;
 use k8s_openapi::{
     api::core::v1::{Pod, PodSpec, PodStatus},
@@ -69,12 +69,13 @@ pub(crate) fn check(
     Ok(())
 }
 
-fn fits_resources(
+/// Checks a pod's requests against what the others leave.
+pub(crate) fn fits_resources(
     spec: &PodSpec,
     others: &[&PodSpec],
     allocatable: &BTreeMap<String, ApiQuantity>,
 ) -> Result<(), Rejection> {
-    let capacity = |name: &str| allocatable.get(name).map_or(0, |q| measure(name, quantity(q)));
+    let capacity = |name: &str| offered(allocatable, name);
     let count = i64::try_from(others.len()).unwrap_or(i64::MAX);
     insufficient("pods", 1, count, capacity("pods"))?;
     for (name, requested) in pod_requests(spec) {
@@ -96,6 +97,16 @@ fn insufficient(name: &str, requested: i64, used: i64, capacity: i64) -> Result<
             "Node didn't have enough resource: {name}, requested: {requested}, used: {used}, capacity: {capacity}"
         ),
     })
+}
+
+/// Returns how much of a resource the node offers.
+pub(crate) fn offered(allocatable: &BTreeMap<String, ApiQuantity>, name: &str) -> i64 {
+    allocatable.get(name).map_or(0, |q| measure(name, quantity(q)))
+}
+
+/// Returns how much of a resource is asked for.
+pub(crate) fn asked(requests: &Amounts, name: &str) -> i64 {
+    requests.get(name).map_or(0, |amount| measure(name, *amount))
 }
 
 /// CPU counts in thousandths, everything else in whole units.

@@ -13,7 +13,7 @@ use kube::{
     Api, Client,
     runtime::{WatchStreamExt as _, watcher},
 };
-use pod_lifecycle::PodPlan;
+use pod_lifecycle::{PendingResize, PodPlan};
 use tokio::{
     sync::{Notify, broadcast, mpsc, watch},
     task::JoinSet,
@@ -22,6 +22,7 @@ use tokio::{
 use crate::{
     Options,
     admission::{self, Rejection},
+    allocation,
     clock::Clock,
     events, http_client,
     names::{describe_pod, pod_uid},
@@ -85,6 +86,8 @@ impl<R> Clone for Kubelet<R> {
 #[derive(Debug)]
 struct Handle {
     name: (String, String),
+    /// The newest object, whether it was granted or not.
+    wanted: Arc<Pod>,
     /// ConfigMaps and Secrets that its volumes show.
     references: References,
     desired: watch::Sender<Desired>,
@@ -166,7 +169,14 @@ impl<R: RuntimeService + ImageService> Kubelet<R> {
             shutting_down: self.shutting_down.subscribe(),
             tls,
         });
-        let mut agent = Agent { context, inventory, handles: BTreeMap::new(), workers: JoinSet::new(), started: false };
+        let mut agent = Agent {
+            context,
+            inventory,
+            handles: BTreeMap::new(),
+            workers: JoinSet::new(),
+            started: false,
+            ungranted: BTreeSet::new(),
+        };
         tokio::join!(agent.serve(runtime_events), event_writer, self.heartbeat(room, node));
         Ok(())
     }
@@ -213,6 +223,8 @@ struct Agent<R> {
     workers: JoinSet<String>,
     /// Whether all pods have been seen once.
     started: bool,
+    /// Pods that may not have all that they ask for.
+    ungranted: BTreeSet<String>,
 }
 
 /// Streams the objects of a kind that are there and change. Failures are logged and tried again.
@@ -257,7 +269,11 @@ impl<R: RuntimeService + ImageService> Agent<R> {
                     self.refresh(changed.metadata.namespace.as_deref(), |r| r.secrets.contains(&name));
                 }
                 Some(done) = self.workers.join_next() => match done {
-                    Ok(uid) => drop(self.handles.remove(&uid)),
+                    Ok(uid) => {
+                        self.handles.remove(&uid);
+                        self.ungranted.remove(&uid);
+                        self.grant_waiting();
+                    }
                     Err(e) => tracing::error!("a pod worker panicked: {e}"),
                 },
             }
@@ -276,6 +292,7 @@ impl<R: RuntimeService + ImageService> Agent<R> {
                 missing.iter().for_each(|uid| self.gone(uid));
                 if !std::mem::replace(&mut self.started, true) {
                     self.end_orphans();
+                    self.grant_waiting();
                 }
             }
             watcher::Event::Apply(pod) => self.apply(pod),
@@ -287,23 +304,29 @@ impl<R: RuntimeService + ImageService> Agent<R> {
     fn apply(&mut self, pod: Pod) {
         let uid = pod_uid(&pod).to_owned();
         let pod = Arc::new(pod);
-        if let Some(handle) = self.handles.get(&uid) {
-            handle.desired.send_replace(Desired { pod, gone: false });
+        if let Some(handle) = self.handles.get_mut(&uid) {
+            handle.wanted = pod;
+            self.grant(&uid);
+            self.grant_waiting();
             return;
         }
         // Another pod of the same name took its place, and the deletion in between was missed.
         let name = (pod.metadata.namespace.clone().unwrap_or_default(), pod.metadata.name.clone().unwrap_or_default());
         let replaced: Vec<_> = self.handles.iter().filter(|(_, h)| h.name == name).map(|(u, _)| u.clone()).collect();
         replaced.iter().for_each(|uid| self.gone(uid));
-        match PodPlan::from_pod(&pod) {
-            Ok(plan) => self.start(uid, name, plan),
+        let granted = Arc::new(allocation::from_status(&pod));
+        if granted.spec != pod.spec {
+            self.ungranted.insert(uid.clone());
+        }
+        match PodPlan::from_pod(&granted) {
+            Ok(plan) => self.start(uid, name, pod, plan),
             Err(e) => tracing::warn!(pod = describe_pod(&pod), "pod cannot be run: {e}"),
         }
     }
 
-    fn start(&mut self, uid: String, name: (String, String), plan: PodPlan) {
+    fn start(&mut self, uid: String, name: (String, String), wanted: Arc<Pod>, plan: PodPlan) {
         let pod = Arc::clone(&plan.pod);
-        let (desired, desired_rx) = watch::channel(Desired { pod: Arc::clone(&pod), gone: false });
+        let (desired, desired_rx) = watch::channel(Desired { pod: Arc::clone(&pod), pending: None, gone: false });
         let (runtime, runtime_rx) = mpsc::channel(POD_EVENTS);
         let relist = Arc::new(Notify::new());
         let refresh = Arc::new(Notify::new());
@@ -316,7 +339,8 @@ impl<R: RuntimeService + ImageService> Agent<R> {
         let seen = self.take_seen(&uid, &plan);
         let admitted = if seen.is_some() { Ok(()) } else { self.admit(&pod) };
         let references = volumes::references(&pod);
-        self.handles.insert(uid.clone(), Handle { name, references, desired, runtime, relist, refresh });
+        let handle = Handle { name, wanted, references, desired, runtime, relist, refresh };
+        self.handles.insert(uid.clone(), handle);
         if let Err(rejection) = admitted {
             let refusal = refusal::refuse(Arc::clone(&self.context), plan, rejection, inbox.desired);
             self.workers.spawn(async move {
@@ -332,15 +356,63 @@ impl<R: RuntimeService + ImageService> Agent<R> {
         });
     }
 
+    /// Hands a pod's newest object on, with the resources that it gets.
+    fn grant(&mut self, uid: &str) {
+        let Some(handle) = self.handles.get(uid) else { return };
+        let wanted = Arc::clone(&handle.wanted);
+        let held = Arc::new(allocation::with_grant(&wanted, &handle.desired.borrow().pod));
+        let refused = if held.spec == wanted.spec { None } else { self.refuse_resize(&wanted, uid) };
+        let (pod, pending) = match refused {
+            None => {
+                self.ungranted.remove(uid);
+                (wanted, None)
+            }
+            Some(pending) => {
+                self.ungranted.insert(uid.to_owned());
+                (held, pending)
+            }
+        };
+        if let Some(handle) = self.handles.get(uid) {
+            handle.desired.send_modify(|desired| (desired.pod, desired.pending) = (pod, pending));
+        }
+    }
+
+    /// Returns why a pod keeps what it has, if it does. Nothing is said while it ends, or while nobody knows yet
+    /// what room there is.
+    fn refuse_resize(&self, wanted: &Pod, uid: &str) -> Option<Option<PendingResize>> {
+        if !self.started || wanted.metadata.deletion_timestamp.is_some() {
+            return Some(None);
+        }
+        let active = self.active(Some(uid));
+        let others: Vec<&Pod> = active.iter().map(AsRef::as_ref).collect();
+        allocation::judge(wanted, &others, &self.context.allocatable).err().map(Some)
+    }
+
+    /// Tries again what had no room: those that matter more first.
+    fn grant_waiting(&mut self) {
+        if !self.started || self.ungranted.is_empty() {
+            return;
+        }
+        let priority = |uid: &String| self.handles.get(uid).and_then(|h| h.wanted.spec.as_ref()?.priority).unwrap_or(0);
+        let mut waiting: Vec<_> = self.ungranted.iter().cloned().collect();
+        waiting.sort_by_key(|uid| std::cmp::Reverse(priority(uid)));
+        waiting.iter().for_each(|uid| self.grant(uid));
+    }
+
+    /// Returns the pods that are here and have not ended, with what they were granted.
+    fn active(&self, except: Option<&str>) -> Vec<Arc<Pod>> {
+        let others = self.handles.iter().filter(|(uid, _)| Some(uid.as_str()) != except);
+        let pods = others.map(|(_, handle)| Arc::clone(&handle.desired.borrow().pod));
+        pods.filter(|pod| !apimachinery::pod::is_terminal(pod)).collect()
+    }
+
     /// Checks a new pod against those that are here and have not ended.
     fn admit(&self, pod: &Pod) -> Result<(), Rejection> {
         if *self.context.shutting_down.borrow() {
             return Err(Rejection::node_shutdown());
         }
-        let newest: Vec<_> = self.handles.values().map(|h| Arc::clone(&h.desired.borrow().pod)).collect();
-        let phase = |p: &Pod| p.status.as_ref().and_then(|s| s.phase.clone()).unwrap_or_default();
-        let active = newest.iter().filter(|p| !matches!(phase(p).as_str(), "Succeeded" | "Failed"));
-        let others: Vec<&Pod> = active.map(AsRef::as_ref).collect();
+        let active = self.active(None);
+        let others: Vec<&Pod> = active.iter().map(AsRef::as_ref).collect();
         admission::check(pod, &others, &self.context.allocatable, &self.context.labels)
     }
 

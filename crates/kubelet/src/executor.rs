@@ -94,6 +94,9 @@ impl<R: RuntimeService + ImageService> PodContext<R> {
             Effect::StopContainer { container: _, id, grace, reason: _ } => {
                 self.stop_container(&ContainerId(id), grace).await
             }
+            Effect::Resize { sandbox, containers } => {
+                EffectResult::Resized(self.resize(sandbox, containers).await).into()
+            }
             Effect::RemoveContainer { container: _, id } => {
                 let id = ContainerId(id);
                 until_done("remove container", || self.runtime().remove_container(&id)).await;

@@ -5,6 +5,7 @@
 
 mod admission;
 mod agent;
+mod allocation;
 mod clock;
 mod container_config;
 mod downward;
@@ -26,12 +27,14 @@ mod paths;
 mod pod_worker;
 mod probe;
 mod refusal;
+mod resize;
 mod resources;
 mod sandbox_config;
 mod security;
 mod services;
 mod status;
 mod status_queue;
+mod storage_limits;
 mod streaming;
 mod termination;
 #[cfg(test)]

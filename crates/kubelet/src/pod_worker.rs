@@ -14,12 +14,13 @@ use cri::{ContainerFilter, ImageService, RuntimeEvent, RuntimeEventKind, Runtime
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use pod_lifecycle::{
-    ContainerViewState, Deadline, Effect, EffectId, EffectResult, Input, Output, PodMachine, PodPlan, PodUpdate,
-    RuntimeView,
+    ContainerViewState, Deadline, Effect, EffectId, EffectResult, Eviction, Input, Output, PendingResize, PodMachine,
+    PodPlan, PodUpdate, RuntimeView,
 };
 use tokio::{
     sync::{Notify, mpsc, watch},
     task::{AbortHandle, JoinSet},
+    time::Interval,
 };
 
 use crate::{
@@ -30,6 +31,7 @@ use crate::{
     paths::PodPaths,
     status::{self, WriterEnd},
     status_queue::{self, StatusSender},
+    storage_limits,
     timeline::TimelineRecord,
     tokens::Tokens,
     view,
@@ -38,8 +40,10 @@ use crate::{
 /// What the API says of a pod.
 #[derive(Debug, Clone)]
 pub(crate) struct Desired {
-    /// The newest object.
+    /// The newest object, with the resources that it was granted.
     pub(crate) pod: Arc<Pod>,
+    /// The resources that it asks for instead.
+    pub(crate) pending: Option<PendingResize>,
     /// Whether the object is gone.
     pub(crate) gone: bool,
 }
@@ -73,6 +77,9 @@ pub(crate) struct PodWorker<R> {
     sandbox_ips: Vec<IpAddr>,
     /// The sandbox in use.
     sandbox: Option<String>,
+    /// When the pod is to be measured next, if it has a limit that only looking can enforce.
+    look: Option<Interval>,
+    looks: JoinSet<Option<Eviction>>,
     /// Held while volumes are being written again.
     refreshing: Arc<tokio::sync::Mutex<()>>,
     tokens: Arc<Tokens>,
@@ -87,6 +94,7 @@ pub(crate) struct PodWorker<R> {
 #[derive(Debug, Default, PartialEq)]
 struct Known {
     grace: Option<Duration>,
+    pending: Option<PendingResize>,
 }
 
 /// Life stages in their order.
@@ -122,6 +130,7 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
                 PodMachine::restore(plan.clone(), &last, seen, now, seed)
             }
         };
+        let look = storage_limits::has_limit(&plan.pod).then(|| tokio::time::interval(storage_limits::INTERVAL));
         Self {
             shutting_down: node.shutting_down.clone(),
             node,
@@ -135,6 +144,8 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
             stages: BTreeMap::new(),
             sandbox_ips,
             sandbox,
+            look,
+            looks: JoinSet::new(),
             refreshing: Arc::default(),
             tokens: Arc::default(),
             known: Known::default(),
@@ -189,13 +200,7 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
     }
 
     fn start(&mut self, id: EffectId, effect: Effect) {
-        let context = PodContext {
-            node: Arc::clone(&self.node),
-            plan: Arc::clone(&self.plan),
-            paths: Arc::clone(&self.paths),
-            sandbox_ips: self.sandbox_ips.clone(),
-            tokens: Arc::clone(&self.tokens),
-        };
+        let context = self.context();
         let stoppable = can_be_cancelled(&effect);
         if matches!(effect, Effect::StopSandbox { .. } | Effect::RemoveSandbox { .. }) {
             self.sandbox = None;
@@ -253,6 +258,8 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
                 Some(end) = self.effects.join_next() => self.conclude(end),
                 Ok(()) = self.inbox.desired.changed() => self.observe_update(),
                 () = self.inbox.refresh.notified() => self.refresh_volumes(),
+                () = next_look(&mut self.look), if self.looks.is_empty() => self.look(),
+                Some(Ok(Some(eviction))) = self.looks.join_next() => return Input::Evict(eviction),
                 () = renewal => {
                     if self.tokens.take_due() {
                         self.refresh_volumes();
@@ -320,14 +327,15 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
     }
 
     fn observe_update(&mut self) {
-        let Desired { pod, gone } = self.inbox.desired.borrow_and_update().clone();
-        if !gone && matters(&self.plan.pod, &pod) {
+        let Desired { pod, pending, gone } = self.inbox.desired.borrow_and_update().clone();
+        if !gone && (matters(&self.plan.pod, &pod) || pending != self.known.pending) {
             match PodPlan::from_pod(&pod) {
                 Ok(mut plan) => {
                     plan.keep_order_of(&self.plan);
                     self.plan = Arc::new(plan.clone());
                     let foreign_conditions = status::foreign_conditions(&pod);
-                    self.waiting.push_back(Input::Desired(PodUpdate { plan, foreign_conditions }));
+                    self.known.pending.clone_from(&pending);
+                    self.waiting.push_back(Input::Desired(PodUpdate { plan, pending, foreign_conditions }));
                     self.refresh_volumes();
                 }
                 Err(e) => tracing::warn!(pod = self.plan.full_name(), "update ignored: {e}"),
@@ -338,7 +346,7 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
 
     /// Tells the machine of a deletion, or of a grace that became shorter.
     fn observe_deletion(&mut self) {
-        let Desired { pod, gone } = self.inbox.desired.borrow().clone();
+        let Desired { pod, gone, .. } = self.inbox.desired.borrow().clone();
         let grace = if gone {
             Some(FORCED_GRACE)
         } else if pod.metadata.deletion_timestamp.is_some() {
@@ -358,13 +366,7 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
     /// Writes volumes again whose content may have changed: ConfigMaps, Secrets, labels, annotations. One refresh at a
     /// time; what changes meanwhile is written by the next.
     fn refresh_volumes(&self) {
-        let context = PodContext {
-            node: Arc::clone(&self.node),
-            plan: Arc::clone(&self.plan),
-            paths: Arc::clone(&self.paths),
-            sandbox_ips: self.sandbox_ips.clone(),
-            tokens: Arc::clone(&self.tokens),
-        };
+        let context = self.context();
         let turn = Arc::clone(&self.refreshing);
         tokio::spawn(async move {
             let _turn = turn.lock().await;
@@ -374,6 +376,21 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
                 tracing::warn!(pod = context.plan.full_name(), "volumes not refreshed: {e}");
             }
         });
+    }
+
+    /// Measures the pod.
+    fn look(&mut self) {
+        self.looks.spawn(self.context().over_storage_limit());
+    }
+
+    fn context(&self) -> PodContext<R> {
+        PodContext {
+            node: Arc::clone(&self.node),
+            plan: Arc::clone(&self.plan),
+            paths: Arc::clone(&self.paths),
+            sandbox_ips: self.sandbox_ips.clone(),
+            tokens: Arc::clone(&self.tokens),
+        }
     }
 
     async fn relist(&mut self) {
@@ -389,6 +406,14 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
         if lost {
             self.waiting.push_back(Input::SandboxLost);
         }
+    }
+}
+
+/// Waits until a pod is to be measured; for ever if it never is.
+async fn next_look(look: &mut Option<Interval>) {
+    match look {
+        Some(interval) => drop(interval.tick().await),
+        None => std::future::pending().await,
     }
 }
 
@@ -413,6 +438,7 @@ fn can_be_cancelled(effect: &Effect) -> bool {
         | Effect::CreateContainer { .. }
         | Effect::StartContainer { .. }
         | Effect::StopContainer { .. }
+        | Effect::Resize { .. }
         | Effect::RemoveContainer { .. }
         | Effect::Cleanup => false,
     }

@@ -58,6 +58,20 @@ impl RuntimeService for ExecOnly {
     async fn list_containers(&self, _: ContainerFilter) -> cri::Result<Vec<ContainerStatus>> {
         unused()
     }
+    async fn update_resources(
+        &self,
+        _: &SandboxId,
+        _: cri::Resources,
+        _: Vec<(ContainerId, cri::Resources)>,
+    ) -> cri::Result<()> {
+        unused()
+    }
+    async fn memory(&self, _: &SandboxId) -> cri::Result<cri::SandboxMemory> {
+        unused()
+    }
+    async fn writable_layer(&self, _: &ContainerId) -> cri::Result<std::path::PathBuf> {
+        unused()
+    }
     async fn exec_sync(&self, _: &ContainerId, request: ExecRequest) -> cri::Result<ExecOutput> {
         self.seen.lock().expect("lock").push(request);
         self.answers.lock().expect("lock").remove(0)

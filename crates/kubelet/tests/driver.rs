@@ -1,6 +1,7 @@
 //! The agent against the API server in this process and a runtime that runs nothing.
 
 mod common;
+mod resizes;
 mod sessions;
 mod status_writes;
 mod tokens;

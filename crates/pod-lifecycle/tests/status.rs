@@ -294,7 +294,7 @@ fn an_input_that_cannot_be_is_noted_and_changes_nothing() {
     let mut other = pod_from_yaml(&yaml);
     other.metadata.uid = Some("another".to_owned());
     let plan = PodPlan::from_pod(&Arc::new(other)).unwrap();
-    world.tell(Input::Desired(PodUpdate { plan, foreign_conditions: Vec::new() }));
+    world.tell(Input::Desired(PodUpdate { plan, pending: None, foreign_conditions: Vec::new() }));
     assert_eq!(world.check().unwrap_err().to_string(), "update of another pod, or with other containers: another");
     assert_eq!(*world.stored(), before);
 }

@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 const SANDBOX_FILE: &str = "sandbox.json";
 /// Name of a container's record in its directory.
 const CONTAINER_FILE: &str = "container.json";
+/// Directory in a container's that holds what it writes to its root file system.
+pub(crate) const WRITABLE_LAYER: &str = "upper";
 /// Directory of the containers' directories in a sandbox's.
 const CONTAINERS: &str = "containers";
 /// Largest record read back. A configuration is bounded by the API server's own limit of 1.5 MiB.

@@ -7,7 +7,7 @@ mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use apimachinery::resources::pod_requests;
+use apimachinery::resources::requests_in_force;
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Binding, Node, ObjectReference, Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Status};
@@ -205,5 +205,5 @@ fn is_waiting(pod: &Pod) -> bool {
 
 /// What a pod asks of its node.
 fn requests(pod: &Pod) -> apimachinery::resources::Amounts {
-    pod.spec.as_ref().map(pod_requests).unwrap_or_default()
+    requests_in_force(pod)
 }

@@ -203,7 +203,7 @@ impl Volumes<'_> {
     }
 }
 
-const EMPTY_DIR: &str = "empty-dir";
+pub(crate) const EMPTY_DIR: &str = "empty-dir";
 
 /// World-writable (contract S11-02); files made in it belong to `fsGroup` if there is one.
 fn empty_dir_mode(group: Option<u32>) -> u32 {

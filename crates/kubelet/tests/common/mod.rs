@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -9,9 +10,9 @@ use std::{
 
 use cri::{
     Connection, ContainerConfig, ContainerFilter, ContainerId, ContainerState, ContainerStatus, Error, ExecOutput,
-    ExecRequest, ExecSession, ExitReason, ImageAuth, ImageInfo, ImageService, ObjectKind, Result, RuntimeEvent,
-    RuntimeEventKind, RuntimeService, SandboxConfig, SandboxId, SandboxState, SandboxStatus, Session, StreamingService,
-    Streams,
+    ExecRequest, ExecSession, ExitReason, ImageAuth, ImageInfo, ImageService, Memory, ObjectKind, Resources, Result,
+    RuntimeEvent, RuntimeEventKind, RuntimeService, SandboxConfig, SandboxId, SandboxMemory, SandboxState,
+    SandboxStatus, Session, StreamingService, Streams,
 };
 use tokio::sync::{Notify, broadcast};
 
@@ -305,6 +306,40 @@ impl RuntimeService for FakeRuntime {
                 && filter.pod_uid.as_ref().is_none_or(|wanted| uid == Some(wanted))
         };
         Ok(state.containers.values().map(|(_, s)| s).filter(|s| matches(s)).cloned().collect())
+    }
+
+    async fn update_resources(
+        &self,
+        sandbox: &SandboxId,
+        whole: Resources,
+        containers: Vec<(ContainerId, Resources)>,
+    ) -> Result<()> {
+        let mut state = self.lock();
+        state.calls.push(format!("limit pod {:?} {:?}", whole.cpu_quota, whole.memory_limit));
+        for (id, resources) in containers {
+            let Some((config, status)) = state.containers.get_mut(&id).filter(|(_, s)| s.sandbox == *sandbox) else {
+                return Self::missing(ObjectKind::Container, &id.0);
+            };
+            config.resources = resources.clone();
+            let call = format!("limit {} {:?} {:?}", status.name, resources.cpu_quota, resources.memory_limit);
+            state.calls.push(call);
+        }
+        Ok(())
+    }
+
+    /// Every container uses a megabyte.
+    async fn memory(&self, sandbox: &SandboxId) -> Result<SandboxMemory> {
+        let state = self.lock();
+        let own = state.containers.values().filter(|(_, status)| status.sandbox == *sandbox);
+        let used = |config: &ContainerConfig| Memory { used: 1 << 20, limit: config.resources.memory_limit };
+        let containers = own.map(|(config, status)| (status.id.clone(), used(config))).collect();
+        Ok(SandboxMemory { whole: Memory::default(), containers })
+    }
+
+    /// Is where the log is.
+    async fn writable_layer(&self, id: &ContainerId) -> Result<PathBuf> {
+        let status = self.container_status(id).await?;
+        Ok(status.log_path.parent().expect("a directory").to_owned())
     }
 
     async fn exec_sync(&self, id: &ContainerId, request: ExecRequest) -> Result<ExecOutput> {

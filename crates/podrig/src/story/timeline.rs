@@ -199,6 +199,7 @@ fn stop_reason(reason: StopReason) -> &'static str {
         StopReason::Liveness => "liveness probe failed",
         StopReason::Startup => "startup probe failed",
         StopReason::PostStartHook => "postStart hook failed",
+        StopReason::Resize => "its resources changed",
         StopReason::DefinitionChanged => "its definition changed",
         StopReason::RestartAll => "all containers restart",
     }

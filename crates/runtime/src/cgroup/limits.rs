@@ -9,15 +9,18 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use cri::Resources;
+use cri::{Memory, Resources};
 
-use super::{Error, Result, file, group::Group, group::Place};
+use super::{Error, Result, file, group::Group, group::Place, is_gone};
 
 /// Smallest and largest CPU shares of cgroup v1 (kernel, `MIN_SHARES` and `MAX_SHARES`).
 const SHARES: (u64, u64) = (2, 262_144);
 
 /// Period when only a quota is given (kubelet, `QuotaPeriod`).
 const DEFAULT_PERIOD: u64 = 100_000;
+
+/// Cgroup v1 shows the largest number of pages for no limit.
+const V1_UNLIMITED: u64 = 1 << 62;
 
 /// Writes every limit that is given; `None` leaves what is there.
 pub(super) fn apply(group: &Group, resources: &Resources) -> Result<()> {
@@ -138,6 +141,21 @@ fn set_memory_v1(group: &Group, dir: &Path, limit: i64) -> Result<()> {
         memory()?;
         sum()
     }
+}
+
+/// Returns what is used and what may be; nothing without a memory controller.
+pub(super) fn memory(group: &Group) -> Result<Memory> {
+    let (used, limit) = match group.place("memory") {
+        Some(Place::V1(dir)) => (dir.join("memory.usage_in_bytes"), dir.join("memory.limit_in_bytes")),
+        Some(Place::V2(dir)) => (dir.join("memory.current"), dir.join("memory.max")),
+        None => return Ok(Memory::default()),
+    };
+    let number = |path: &Path| match file::read(path) {
+        Err(Error::Io { source, .. }) if is_gone(&source) => Ok(None),
+        other => other.map(|text| text.trim().parse::<u64>().ok()),
+    };
+    let limit = number(&limit)?.filter(|&limit| limit < V1_UNLIMITED);
+    Ok(Memory { used: number(&used)?.unwrap_or(0), limit })
 }
 
 fn set_pids(group: &Group, limit: u64) -> Result<()> {

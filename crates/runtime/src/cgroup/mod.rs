@@ -28,7 +28,7 @@ use std::{
     sync::Arc,
 };
 
-use cri::Resources;
+use cri::{Memory, Resources};
 pub use devices::{DeviceAccess, DeviceKind, DeviceRule};
 pub use error::{Error, Result};
 use group::Group;
@@ -133,6 +133,14 @@ impl PodCgroup {
     /// [`Error::Unsupported`] for a limit that cannot be enforced; [`Error::Io`].
     pub fn apply(&self, resources: &Resources) -> Result<()> {
         limits::apply(&self.group, resources)
+    }
+
+    /// Returns the memory in use and its limit; zero and none without a memory controller.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn memory(&self) -> Result<Memory> {
+        limits::memory(&self.group)
     }
 
     /// Returns how many processes the kernel has killed in the pod for want of memory. With v1, those of
@@ -252,6 +260,14 @@ impl ContainerCgroup {
     /// [`Error::Unsupported`] for a limit that cannot be enforced; [`Error::Io`].
     pub fn apply(&self, resources: &Resources) -> Result<()> {
         limits::apply(&self.group, resources)
+    }
+
+    /// Returns the memory in use and its limit; zero and none without a memory controller.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn memory(&self) -> Result<Memory> {
+        limits::memory(&self.group)
     }
 
     /// Returns how many processes of the container the kernel has killed for want of memory. 0 without a

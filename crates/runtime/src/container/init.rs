@@ -106,7 +106,7 @@ fn prepare(setup: &Setup<'_>) -> Result<(Identity, Option<Terminal>), Failure> {
 
 fn mount_root(setup: &Setup<'_>) -> Result<Root, String> {
     let path = |name: &str| setup.dir.join(name);
-    let (upper, work, target) = (path("upper"), path("work"), path("rootfs"));
+    let (upper, work, target) = (path(crate::record::WRITABLE_LAYER), path("work"), path("rootfs"));
     let privileged = setup.spec.config.security.privileged;
     mount_overlay(&setup.spec.layers, Some((&upper, &work)), &target, privileged)
         .map_err(|e| format!("mount root file system: {e}"))?;

@@ -4,6 +4,7 @@ mod container;
 mod etc_files;
 mod image_config;
 mod leases;
+mod resources;
 mod sandbox;
 mod sweep;
 
@@ -19,8 +20,8 @@ use std::{
 
 use cri::{
     Connection, ContainerConfig, ContainerFilter, ContainerId, ContainerStatus, Error, ExecOutput, ExecRequest,
-    ExecSession, ImageAuth, ImageInfo, ImageService, ObjectKind, Result, RuntimeEvent, RuntimeService, SandboxConfig,
-    SandboxId, SandboxState, SandboxStatus, Session, StreamingService, Streams,
+    ExecSession, ImageAuth, ImageInfo, ImageService, ObjectKind, Resources, Result, RuntimeEvent, RuntimeService,
+    SandboxConfig, SandboxId, SandboxMemory, SandboxState, SandboxStatus, Session, StreamingService, Streams,
 };
 use sandbox::{Sandbox, blocking};
 pub use sweep::sweep;
@@ -308,6 +309,25 @@ impl<I: Images> RuntimeService for Runtime<I> {
                 && filter.pod_uid.as_ref().is_none_or(|uid| *uid == sandbox.config().metadata.uid)
         };
         Ok(self.all().iter().filter(|sandbox| wanted(sandbox)).flat_map(|sandbox| sandbox.containers()).collect())
+    }
+
+    async fn update_resources(
+        &self,
+        sandbox: &SandboxId,
+        whole: Resources,
+        containers: Vec<(ContainerId, Resources)>,
+    ) -> Result<()> {
+        let sandbox = self.sandbox(sandbox)?;
+        blocking(move || sandbox.update_resources(&whole, &containers)).await
+    }
+
+    async fn memory(&self, sandbox: &SandboxId) -> Result<SandboxMemory> {
+        let sandbox = self.sandbox(sandbox)?;
+        blocking(move || sandbox.memory()).await
+    }
+
+    async fn writable_layer(&self, id: &ContainerId) -> Result<PathBuf> {
+        Ok(self.container(id)?.writable_layer(id))
     }
 
     async fn exec_sync(&self, id: &ContainerId, request: ExecRequest) -> Result<ExecOutput> {

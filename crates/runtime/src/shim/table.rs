@@ -138,7 +138,7 @@ impl Server {
         }
         let internal = |what: &str, error: io::Error| Refusal::Internal(format!("create container: {what}: {error}"));
         let dir = record::container_dir(&self.dir, &spec.id);
-        for name in ["upper", "work", "rootfs"] {
+        for name in [record::WRITABLE_LAYER, "work", "rootfs"] {
             fs::create_dir_all(dir.join(name)).map_err(|e| internal("directories", e))?;
         }
         let status = self.initial_status(&spec);
