@@ -10,7 +10,7 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity as ApiQuantity,
 };
 
-use crate::{clock, resources::quantity, sandbox_config::port_mappings};
+use crate::{clock, resources::quantity, sandbox_config::port_mappings, sysctls};
 
 /// Why a pod is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,10 @@ pub(crate) fn check(
 ) -> Result<(), Rejection> {
     let empty = PodSpec::default();
     let spec = pod.spec.as_ref().unwrap_or(&empty);
+    sysctls::check(spec).map_err(|why| Rejection {
+        reason: "SysctlForbidden".to_owned(),
+        message: format!("forbidden sysctl: {why}"),
+    })?;
     let there: Vec<&PodSpec> = others.iter().filter_map(|p| p.spec.as_ref()).collect();
     fits_resources(spec, &there, allocatable)?;
     if spec.node_selector.iter().flatten().any(|(key, value)| labels.get(key) != Some(value)) {
@@ -171,6 +175,31 @@ mod tests {
         let small = wants("0");
         let full = reason(&small, &[&small, &small, &small]).expect("rejected");
         assert_eq!(full.reason, "OutOfpods");
+    }
+
+    #[test]
+    fn kernel_parameters_of_the_machine_are_forbidden() {
+        let sets = |name: &str, more: Value| {
+            let mut spec = json!({"containers": [], "securityContext": {"sysctls": [{"name": name, "value": "1"}]}});
+            spec.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+            reason(&pod(spec), &[]).map(|rejection| (rejection.reason, rejection.message))
+        };
+        let forbidden = |why: &str| Some(("SysctlForbidden".to_owned(), format!("forbidden sysctl: {why}")));
+        assert_eq!(sets("net/ipv4/tcp_syncookies", json!({})), None);
+        assert_eq!(sets("kernel.shm_rmid_forced", json!({})), None);
+        assert_eq!(sets("kernel.core_pattern", json!({})), forbidden("\"kernel.core_pattern\" not allowlisted"));
+        assert_eq!(
+            sets("net.ipv4.tcp_rmem", json!({"hostNetwork": true})),
+            forbidden("\"net.ipv4.tcp_rmem\" not allowed with host net enabled")
+        );
+    }
+
+    #[test]
+    fn huge_requests_do_not_run_over() {
+        let huge =
+            pod(json!({"containers": [{"name": "c", "image": "i", "resources": {"requests": {"memory": "8Ei"}}}]}));
+        let got = reason(&huge, &[&huge, &huge]).expect("rejected");
+        assert_eq!(got.reason, "OutOfmemory");
     }
 
     #[test]

@@ -36,6 +36,7 @@ mod status;
 mod status_queue;
 mod storage_limits;
 mod streaming;
+mod sysctls;
 mod termination;
 #[cfg(test)]
 mod test_support;

@@ -96,7 +96,7 @@ fn namespaces(spec: &PodSpec) -> Namespaces {
 
 fn sysctls(spec: &PodSpec) -> BTreeMap<String, String> {
     let sysctls = spec.security_context.iter().flat_map(|s| s.sysctls.iter().flatten());
-    sysctls.map(|s| (s.name.replace('/', "."), s.value.clone())).collect()
+    sysctls.map(|s| (crate::sysctls::name(&s.name), s.value.clone())).collect()
 }
 
 /// Returns the host ports of mains and sidecars, and of init containers too, as the kubelet does.

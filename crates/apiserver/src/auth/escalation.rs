@@ -34,12 +34,12 @@ impl Auth {
         new: &Value,
         old: Option<&Value>,
     ) -> Result<(), ApiError> {
-        let same = |fields: &[&str]| old.is_some_and(|old| fields.iter().all(|field| old[*field] == new[*field]));
+        if old.is_some_and(|old| without_collection(old) == without_collection(new)) {
+            return Ok(());
+        }
         let policy = self.policy(registry);
         let missing = match kind.plural {
-            "roles" | "clusterroles" if same(&["rules", "aggregationRule"]) => return Ok(()),
-            "roles" | "clusterroles" => of_role(&policy, user, kind, new)?,
-            _ if same(&["subjects", "roleRef"]) => return Ok(()),
+            "roles" | "clusterroles" => of_role(&policy, user, kind, (new, old))?,
             _ => of_binding(&policy, user, kind, new)?,
         };
         if missing.is_empty() {
@@ -56,13 +56,29 @@ impl Auth {
     }
 }
 
-fn of_role(policy: &Policy, user: &User, kind: &ResourceType, role: &Value) -> Result<Vec<Rule>, ApiError> {
+/// The object without what garbage collection writes. Everything else counts: a label can make rules a part of another
+/// role.
+fn without_collection(object: &Value) -> Value {
+    let mut rest = object.clone();
+    for field in ["ownerReferences", "finalizers", "managedFields", "resourceVersion"] {
+        meta::set(&mut rest, field, Value::Null);
+    }
+    rest
+}
+
+fn of_role(
+    policy: &Policy,
+    user: &User,
+    kind: &ResourceType,
+    (role, old): (&Value, Option<&Value>),
+) -> Result<Vec<Rule>, ApiError> {
     let namespace = meta::namespace(role);
     if may(policy, user, "escalate", kind.plural, namespace, meta::name(role)) {
         return Ok(Vec::new());
     }
     let held = policy.rules_for(user, namespace);
-    if !role["aggregationRule"].is_null() && !not_covered(&held, &everything()).is_empty() {
+    let aggregates = [Some(role), old].into_iter().flatten().any(|role| !role["aggregationRule"].is_null());
+    if aggregates && !not_covered(&held, &everything()).is_empty() {
         let why = "must have cluster-admin privileges to use an aggregationRule";
         return Err(ApiError::forbidden(kind, meta::name(role), why));
     }

@@ -4,7 +4,7 @@ use apimachinery::status::ApiError;
 use apimachinery::time::seconds;
 use serde_json::{Value, json};
 
-use super::{MOST_ROUNDS, Place, Registry, meta, strategy};
+use super::{MOST_ROUNDS, Place, Registry, condition, meta, strategy};
 use crate::store::{Change, CommitError, Expected};
 
 impl Registry {
@@ -84,26 +84,9 @@ fn bound(pod: &Value, node: &str, binding: &Value, now: &str) -> Value {
 
 /// `podutil.UpdatePodCondition`: the time of transition changes with the status only.
 pub(crate) fn set_condition(pod: &mut Value, mut condition: Value, now: &str) {
-    if !pod["status"].is_object() {
-        pod["status"] = json!({});
-    }
     if let Some(generation) = meta::field(pod, "generation").as_i64().filter(|generation| *generation > 0) {
         condition["observedGeneration"] = json!(generation);
     }
     condition["lastProbeTime"] = Value::Null;
-    condition["lastTransitionTime"] = json!(now);
-    let conditions = &mut pod["status"]["conditions"];
-    let Some(list) = conditions.as_array_mut() else {
-        *conditions = json!([condition]);
-        return;
-    };
-    match list.iter_mut().find(|present| present["type"] == condition["type"]) {
-        Some(present) => {
-            if present["status"] == condition["status"] {
-                condition["lastTransitionTime"] = present["lastTransitionTime"].clone();
-            }
-            *present = condition;
-        }
-        None => list.push(condition),
-    }
+    condition::set(pod, condition, now);
 }

@@ -6,6 +6,7 @@ pub(crate) mod admission;
 pub(crate) mod aggregation;
 pub(crate) mod apply;
 pub(crate) mod binding;
+mod condition;
 pub(crate) mod connect;
 pub(crate) mod create;
 pub(crate) mod delete;

@@ -8,7 +8,7 @@ use apimachinery::time::seconds;
 use serde_json::{Value, json};
 
 use super::delete::{DeleteOptions, Deleted, Propagation};
-use super::{MOST_ROUNDS, Place, Registry, meta, strategy};
+use super::{MOST_ROUNDS, Place, Registry, condition, meta, strategy};
 use crate::store::{Change, Expected};
 
 /// What is left after everything was told to go.
@@ -84,7 +84,7 @@ impl Registry {
             let Some(old) = self.namespace(name).filter(|old| meta::is_deleting(old.value())) else { return };
             let mut new = old.value().clone();
             for condition in conditions(remains) {
-                set_condition(&mut new, condition, &seconds(self.now()));
+                condition::set(&mut new, condition, &seconds(self.now()));
             }
             if new == *old.value() {
                 return;
@@ -105,7 +105,7 @@ impl Registry {
             new["spec"] = json!({});
             if !meta::finalizers(&new).is_empty() {
                 for condition in conditions(&Remains::default()) {
-                    set_condition(&mut new, condition, &seconds(self.now()));
+                    condition::set(&mut new, condition, &seconds(self.now()));
                 }
             }
             let change = match meta::finalizers(&new).is_empty() {
@@ -166,23 +166,4 @@ fn conditions(remains: &Remains) -> [Value; 5] {
         condition("NamespaceContentRemaining", content.0, content.1, content.2),
         condition("NamespaceFinalizersRemaining", finalizers.0, finalizers.1, finalizers.2),
     ]
-}
-
-/// Sets a condition; the time of its last transition stays as long as it says the same.
-fn set_condition(namespace: &mut Value, mut condition: Value, now: &str) {
-    condition["lastTransitionTime"] = json!(now);
-    let conditions = &mut namespace["status"]["conditions"];
-    let Some(list) = conditions.as_array_mut() else {
-        *conditions = json!([condition]);
-        return;
-    };
-    match list.iter_mut().find(|present| present["type"] == condition["type"]) {
-        Some(present) => {
-            if present["status"] == condition["status"] {
-                condition["lastTransitionTime"] = present["lastTransitionTime"].clone();
-            }
-            *present = condition;
-        }
-        None => list.push(condition),
-    }
 }

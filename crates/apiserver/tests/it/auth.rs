@@ -42,8 +42,16 @@ impl<'a> Peer<'a> {
     }
 
     async fn send(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
+        self.send_as("application/json", method, path, body).await
+    }
+
+    async fn merge(&self, path: &str, body: Value) -> (u16, Value) {
+        self.send_as("application/merge-patch+json", "PATCH", path, body).await
+    }
+
+    async fn send_as(&self, media_type: &str, method: &str, path: &str, body: Value) -> (u16, Value) {
         use http_body_util::BodyExt;
-        let mut request = http::Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let mut request = http::Request::builder().method(method).uri(path).header("content-type", media_type);
         for (name, value) in &self.headers {
             request = request.header(*name, value);
         }
@@ -267,6 +275,24 @@ async fn a_role_about_more_than_can_be_checked_is_refused_at_once() {
     assert_eq!(code, 403);
     let message = answer["message"].as_str().expect("message");
     assert!(message.ends_with("its rules name too many combinations to be checked"), "{message}");
+}
+
+#[tokio::test]
+async fn a_label_makes_no_role_a_part_of_another_without_the_rights() {
+    let rig = Rig::new();
+    let rules =
+        json!([{"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"], "verbs": ["patch"]}]);
+    let (admin, peer) = (Peer::admin(&rig), Peer::user(&rig, "x", &[]));
+    admin.done("POST", CLUSTER_ROLES, role("ClusterRole", "r", rules)).await;
+    admin.done("POST", CLUSTER_BINDINGS, binding("ClusterRoleBinding", "b", ("ClusterRole", "r"), user("x"))).await;
+    let labels = json!({"metadata": {"labels": {"rbac.authorization.k8s.io/aggregate-to-view": "true"}}});
+    let path = format!("{CLUSTER_ROLES}/cluster-admin");
+    let (code, answer) = peer.merge(&path, labels).await;
+    assert_eq!(code, 403, "{answer}");
+    let (code, answer) = peer.merge(&path, json!({"metadata": {"finalizers": ["example.com/a"]}})).await;
+    assert_eq!(code, 200, "{answer}");
+    let (code, answer) = peer.merge(&format!("{CLUSTER_ROLES}/view"), json!({"aggregationRule": null})).await;
+    assert_eq!(code, 403, "{answer}");
 }
 
 #[tokio::test]
