@@ -6,7 +6,7 @@ use apimachinery::field::FieldErrors;
 use apimachinery::patch::{self, JsonPatchError};
 use apimachinery::prepare::{self, CreateContext, Subresource, UpdateContext};
 use apimachinery::scheme::{self, ResourceType};
-use apimachinery::status::{ApiError, Cause};
+use apimachinery::status::ApiError;
 use apimachinery::validate;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -99,7 +99,7 @@ pub(crate) fn apply_patch(kind: &ResourceType, target: &mut Value, patch: &Patch
         event::from_stored(target);
     }
     match patch {
-        Patch::Json(operations) => patch::json(target, operations).map_err(|error| json_patch_error(kind, &error)),
+        Patch::Json(operations) => patch::json(target, operations).map_err(|error| json_patch_error(&error)),
         Patch::Merge(fields) => {
             patch::merge(target, fields);
             Ok(())
@@ -112,20 +112,12 @@ pub(crate) fn apply_patch(kind: &ResourceType, target: &mut Value, patch: &Patch
 
 /// `jsonPatcher.applyPatchToCurrentObject`: a patch that cannot be applied is told apart from one
 /// that cannot be read.
-fn json_patch_error(kind: &ResourceType, error: &JsonPatchError) -> ApiError {
+fn json_patch_error(error: &JsonPatchError) -> ApiError {
     if error.is_malformed() {
         return ApiError::bad_request(format!("error decoding patch: {error}"));
     }
-    let text = "the server rejected our request due to an error in our request";
-    let mut answer = ApiError::plain(422, "Invalid", text);
-    kind.group.clone_into(&mut answer.details.group);
-    kind.plural.clone_into(&mut answer.details.kind);
-    answer.details.causes.push(Cause {
-        reason: "UnexpectedServerResponse".to_owned(),
-        message: error.to_string(),
-        field: String::new(),
-    });
-    answer
+    // It says no more (`NewGenericServerResponse`), neither about what.
+    ApiError::plain(422, "Invalid", "the server rejected our request due to an error in our request")
 }
 
 /// Appends to a list that is made if it is not there and something is to be in it.

@@ -7,6 +7,7 @@
 //! schemas), `kubectl apply` (whether the operation has `fieldValidation`; merge keys).
 
 mod paths;
+mod protobuf;
 mod schemas;
 
 use std::collections::BTreeSet;
@@ -87,6 +88,14 @@ pub fn v2(server_version: &str) -> Vec<u8> {
     out.value("security", &json!([{"BearerToken": []}]));
     out.value("securityDefinitions", &json!({"BearerToken": bearer_token()}));
     out.close()
+}
+
+/// Writes the version 2 document of everything in protobuf.
+///
+/// # Errors
+/// Never for a document that [`v2`] makes: it is JSON.
+pub fn v2_protobuf(server_version: &str) -> Result<Vec<u8>, serde_json::Error> {
+    Ok(protobuf::write(&serde_json::from_slice(&v2(server_version))?))
 }
 
 fn info(server_version: &str) -> Value {

@@ -243,12 +243,19 @@ struct Parser {
 impl Parser {
     fn requirements(mut self) -> Result<Vec<Requirement>, SelectorError> {
         let mut all = Vec::new();
-        while self.at < self.tokens.len() {
-            all.push(self.requirement()?);
+        while let Some(token) = self.tokens.get(self.at) {
+            if !matches!(token, Token::Word(_) | Token::Sign("!")) {
+                return Err(unexpected(Some(token), "!, identifier, or 'end of string'"));
+            }
+            let wrong = |error| SelectorError::Syntax(format!("unable to parse requirement: {error}"));
+            all.push(self.requirement().map_err(wrong)?);
             match self.next() {
                 None => break,
-                Some(Token::Sign(",")) if self.at < self.tokens.len() => {}
-                other => return Err(unexpected(other.as_ref(), "',' and another requirement")),
+                Some(Token::Sign(",")) => match self.tokens.get(self.at) {
+                    Some(Token::Word(_) | Token::Sign("!")) => {}
+                    other => return Err(unexpected(other, "identifier after ','")),
+                },
+                other => return Err(unexpected(other.as_ref(), "',' or 'end of string'")),
             }
         }
         Ok(all)
@@ -272,7 +279,7 @@ impl Parser {
                 (if word == "in" { Operator::In } else { Operator::NotIn }, self.list()?)
             }
             other @ Some(Token::Word(_) | Token::Sign(_)) => {
-                return Err(unexpected(other.as_ref(), "an operator: in, notin, =, ==, !=, <, >"));
+                return Err(unexpected(other.as_ref(), "in, notin, =, ==, !=, gt, lt"));
             }
         };
         Requirement::new(key, operator, values)
@@ -280,7 +287,8 @@ impl Parser {
 
     fn list(&mut self) -> Result<Vec<String>, SelectorError> {
         if !self.take("(") {
-            return Err(unexpected(self.tokens.get(self.at), "'('"));
+            let found = found(self.tokens.get(self.at));
+            return Err(SelectorError::Syntax(format!("found '{found}' expected: '('")));
         }
         let mut values = vec![self.optional_word()];
         loop {
@@ -295,7 +303,7 @@ impl Parser {
     fn word(&mut self) -> Result<String, SelectorError> {
         match self.next() {
             Some(Token::Word(word)) => Ok(word),
-            other => Err(unexpected(other.as_ref(), "a label key")),
+            other => Err(unexpected(other.as_ref(), "identifier")),
         }
     }
 
@@ -334,13 +342,17 @@ fn sign_operator(sign: &str) -> Operator {
     }
 }
 
-fn unexpected(found: Option<&Token>, expected: &str) -> SelectorError {
-    let found = match found {
-        None => "end of text".to_owned(),
-        Some(Token::Word(word)) => format!("'{word}'"),
-        Some(Token::Sign(sign)) => format!("'{sign}'"),
-    };
-    SelectorError::Syntax(format!("found {found}, expected: {expected}"))
+/// The texts of errors are those of `labels.Parse`, their commas too.
+fn unexpected(token: Option<&Token>, expected: &str) -> SelectorError {
+    SelectorError::Syntax(format!("found '{}', expected: {expected}", found(token)))
+}
+
+fn found(token: Option<&Token>) -> &str {
+    match token {
+        None => "",
+        Some(Token::Word(word)) => word,
+        Some(Token::Sign(sign)) => sign,
+    }
 }
 
 #[cfg(test)]
@@ -386,6 +398,20 @@ mod tests {
             ["a b", "a in b", "a in (b", "a,", ",a", "=a", "a=b=c", "a>b", "-a", "a=-b-", "a in ()x", "!", "a!b"]
         {
             assert!(LabelSelector::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn errors_say_what_a_cluster_says() {
+        let cases = [
+            ("a in", "unable to parse requirement: found '' expected: '('"),
+            ("a b", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"),
+            ("a,", "found '', expected: identifier after ','"),
+            (",a", "found ',', expected: !, identifier, or 'end of string'"),
+            ("a=b=c", "found '=', expected: ',' or 'end of string'"),
+        ];
+        for (text, error) in cases {
+            assert_eq!(LabelSelector::parse(text).unwrap_err().to_string(), error);
         }
     }
 

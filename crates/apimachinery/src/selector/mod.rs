@@ -12,7 +12,7 @@ pub use self::{
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectorError {
     /// The text is no selector.
-    #[error("unable to parse requirement: {0}")]
+    #[error("{0}")]
     Syntax(String),
     /// The resource cannot be selected by this field.
     #[error("{0}")]

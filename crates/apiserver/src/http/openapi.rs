@@ -26,13 +26,20 @@ use super::query::Query;
 
 const JSON: &str = "application/json";
 
+/// Clients ask for it with `@` before the version, which no media type can have.
+const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+const PROTOBUF_AS_ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
 /// One document as it is kept.
 struct Document {
+    media_type: &'static str,
     gzip: Bytes,
     hash: String,
 }
 
-static V2: LazyLock<Document> = LazyLock::new(|| Document::pack(&openapi::v2(GIT_VERSION)));
+static V2: LazyLock<Document> = LazyLock::new(|| Document::pack(JSON, &openapi::v2(GIT_VERSION)));
+static V2_PROTOBUF: LazyLock<Document> =
+    LazyLock::new(|| Document::pack(PROTOBUF, &openapi::v2_protobuf(GIT_VERSION).unwrap_or_default()));
 static V3: LazyLock<BTreeMap<String, OnceLock<Document>>> =
     LazyLock::new(|| openapi::group_versions().into_iter().map(|path| (path, OnceLock::new())).collect());
 
@@ -43,7 +50,10 @@ pub(crate) fn respond(method: &Method, path: &str, query: &Query, headers: &Head
         _ => Err(ApiError::method_not_allowed_on_path()),
     };
     match path {
-        "v2" => allowed().and_then(|()| V2.answer(headers)),
+        "v2" if accepts(headers, &[PROTOBUF, PROTOBUF_AS_ASKED]) => {
+            allowed().and_then(|()| V2_PROTOBUF.answer(headers))
+        }
+        "v2" => allowed().and_then(|()| V2.answer_json(headers)),
         "v3" => allowed().map(|()| index()),
         _ => {
             let path = path.strip_prefix("v3/").ok_or_else(ApiError::unknown_path)?;
@@ -56,7 +66,7 @@ pub(crate) fn respond(method: &Method, path: &str, query: &Query, headers: &Head
 
 fn v3(path: &str) -> Option<&'static Document> {
     let slot = V3.get(path)?;
-    Some(slot.get_or_init(|| Document::pack(&openapi::v3(path, GIT_VERSION).unwrap_or_default())))
+    Some(slot.get_or_init(|| Document::pack(JSON, &openapi::v3(path, GIT_VERSION).unwrap_or_default())))
 }
 
 /// Where the documents are. The hash in their URLs lets clients keep them for good.
@@ -74,9 +84,9 @@ fn url(path: &str, document: &Document) -> String {
 
 fn hashed(document: &Document, path: &str, query: &Query, headers: &HeaderMap) -> Result<Answer, ApiError> {
     match query.text("hash") {
-        None => document.answer(headers),
+        None => document.answer_json(headers),
         Some(hash) if hash == document.hash => {
-            let mut answer = document.answer(headers)?;
+            let mut answer = document.answer_json(headers)?;
             answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable, max-age=31536000"));
             Ok(answer)
         }
@@ -91,18 +101,22 @@ fn hashed(document: &Document, path: &str, query: &Query, headers: &HeaderMap) -
 }
 
 impl Document {
-    fn pack(text: &[u8]) -> Self {
+    fn pack(media_type: &'static str, text: &[u8]) -> Self {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
         // Writing to memory cannot fail.
         let _ = gzip.write_all(text);
         let hash = Sha256::digest(text).iter().map(|byte| format!("{byte:02X}")).collect();
-        Self { gzip: gzip.finish().unwrap_or_default().into(), hash }
+        Self { media_type, gzip: gzip.finish().unwrap_or_default().into(), hash }
+    }
+
+    fn answer_json(&self, headers: &HeaderMap) -> Result<Answer, ApiError> {
+        if text(headers, ACCEPT).is_empty() || accepts(headers, &[JSON, "application/*", "*/*"]) {
+            return self.answer(headers);
+        }
+        Err(ApiError::not_acceptable(&[JSON]))
     }
 
     fn answer(&self, headers: &HeaderMap) -> Result<Answer, ApiError> {
-        if !accepts_json(headers) {
-            return Err(ApiError::not_acceptable(&[JSON]));
-        }
         let etag = format!("\"{}\"", self.hash);
         let known = text(headers, IF_NONE_MATCH).split(',').any(|tag| matches!(tag.trim(), "*") || tag.trim() == etag);
         let packed = text(headers, ACCEPT_ENCODING).split(',').any(|one| one.trim().starts_with("gzip"));
@@ -111,7 +125,7 @@ impl Document {
             (false, true) => (StatusCode::OK, self.gzip.clone()),
             (false, false) => (StatusCode::OK, self.unpacked()?),
         };
-        let mut answer = answer::typed(code, JSON, ResponseBody::full(body));
+        let mut answer = answer::typed(code, self.media_type, ResponseBody::full(body));
         let out = answer.headers_mut();
         if packed && !known {
             out.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -132,11 +146,10 @@ impl Document {
     }
 }
 
-/// Whether JSON is among what the client takes; protobuf alone is not served.
-fn accepts_json(headers: &HeaderMap) -> bool {
-    let accept = text(headers, ACCEPT);
-    let mut types = accept.split(',').map(|one| one.split(';').next().unwrap_or_default().trim());
-    accept.is_empty() || types.any(|one| matches!(one, JSON | "application/*" | "*/*"))
+/// Whether one of the media types is among what the client takes.
+fn accepts(headers: &HeaderMap, media_types: &[&str]) -> bool {
+    let mut accepted = text(headers, ACCEPT).split(',').map(|one| one.split(';').next().unwrap_or_default().trim());
+    accepted.any(|one| media_types.contains(&one))
 }
 
 fn text(headers: &HeaderMap, name: http::HeaderName) -> &str {

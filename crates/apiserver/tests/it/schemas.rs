@@ -44,6 +44,15 @@ async fn kubectl_explains_fields() {
 }
 
 #[tokio::test]
+async fn kubectl_tells_unknown_kinds_by_the_protobuf_document() {
+    let rig = Rig::new();
+    let kubectl = Kubectl::new(&rig.server).await;
+    let manifest = kubectl.file("nonsense.yaml", "apiVersion: example.com/v1\nkind: Nonsense\nmetadata: {name: a}\n");
+    let text = kubectl.fails(&["apply", "-f", &manifest]).await;
+    assert!(text.contains("no matches for kind \"Nonsense\" in version \"example.com/v1\""), "{text}");
+}
+
+#[tokio::test]
 async fn kubectl_says_which_field_is_misspelt() {
     let rig = Rig::new();
     let kubectl = Kubectl::new(&rig.server).await;
