@@ -425,7 +425,7 @@ show probe stop start
 }
 
 #[test]
-fn s6_10_a_sidecar_is_probed_again_after_every_restart() {
+fn s6_02_s6_10_a_sidecar_is_probed_once_it_runs_and_again_after_every_restart() {
     check(
         &pod("Never", &["s1+ readinessProbe: {periodSeconds: 1}"], &["app"]),
         "

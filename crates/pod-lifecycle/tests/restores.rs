@@ -172,7 +172,7 @@ show sandbox start SandboxChanged
 }
 
 #[test]
-fn s3_59_containers_whose_records_are_gone_have_ended_unseen_and_start_anew() {
+fn s3_09_s3_59_containers_whose_records_are_gone_have_ended_unseen_and_start_anew() {
     check(
         &pod("Always", &["i1", "s1+"], &["app"]),
         "i1: runs 1s\nat 5s records lost\nuntil 9s",

@@ -57,7 +57,7 @@ async fn impossible_bindings_are_refused() {
 }
 
 #[tokio::test]
-async fn an_eviction_deletes_with_grace_and_says_why() {
+async fn s4_58_an_eviction_deletes_with_grace_and_says_why() {
     let rig = Rig::new();
     rig.pod("a", assigned()).await;
     rig.pods().evict("a", &EvictParams::default()).await.expect("evict");

@@ -148,7 +148,7 @@ fn a_service_that_publishes_all_addresses_calls_every_pod_ready() {
 }
 
 #[test]
-fn a_named_port_is_that_of_the_pod_and_sidecars_have_ports_too() {
+fn s2_31_a_named_port_is_that_of_the_pod_and_sidecars_have_ports_too() {
     let sidecar =
         json!([{"name": "s", "restartPolicy": "Always", "ports": [{"name": "metrics", "containerPort": 9100}]}]);
     let plain = json!([{"name": "i", "ports": [{"name": "metrics", "containerPort": 1}]}]);

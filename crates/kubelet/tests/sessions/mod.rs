@@ -50,3 +50,23 @@ async fn sessions_find_running_containers_and_say_what_is_missing_as_a_kubelet_d
     assert!(matches!(&refused, Err(SessionError::Internal(text)) if text.starts_with("nobody listens on 80 in ")));
     assert_eq!(rig.kubelet.port_forward(&other, 80).await.map(drop), internal("pod not found (\"p_default\")"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s11_27_a_sidecar_is_entered_while_a_later_init_container_runs() {
+    let rig = Rig::new(crate::FakeRuntime::new([("proxy", stops(0)), ("slow", stops(0))])).await;
+    let mut sidecar = container("proxy");
+    sidecar["restartPolicy"] = json!("Always");
+    let spec = json!({"initContainers": [sidecar, container("slow")], "containers": [container("main")]});
+    let pod = rig.create(spec).await;
+    rig.until("the init container runs", |pod| {
+        let status = pod.and_then(|pod| pod.status.as_ref());
+        let mut init = status.into_iter().flat_map(|status| status.init_container_statuses.iter().flatten());
+        init.any(|one| one.name == "slow" && one.state.as_ref().is_some_and(|state| state.running.is_some()))
+    })
+    .await;
+    let name = PodName { namespace: "default".to_owned(), name: "p".to_owned(), uid: pod.metadata.uid.expect("a uid") };
+    assert!(rig.kubelet.exec(&name, "proxy", command()).await.is_ok());
+    assert_eq!(rig.kubelet.attach(&name, "proxy", OUTPUT).await.map(drop), Ok(()));
+    let waiting = internal("container not found (\"main\")");
+    assert_eq!(rig.kubelet.exec(&name, "main", command()).await.map(drop), waiting);
+}
