@@ -113,7 +113,8 @@ fn size(dir: &Path) -> u64 {
         let Ok(entries) = std::fs::read_dir(&dir) else { continue };
         for entry in entries.flatten() {
             let Ok(meta) = entry.metadata() else { continue };
-            if seen.insert((meta.dev(), meta.ino())) {
+            // Only what has several names can come again: a container may make more files than there is memory for.
+            if meta.is_dir() || meta.nlink() < 2 || seen.insert((meta.dev(), meta.ino())) {
                 total += meta.blocks() * BLOCK;
             }
             if meta.is_dir() {
