@@ -194,7 +194,7 @@ async fn events(recorder: &Recorder, namespace: &str) -> BTreeSet<[String; 4]> {
     events
         .map(|event| {
             let object = &event["involvedObject"];
-            let on = object.get("fieldPath").unwrap_or(&object["kind"]);
+            let on = object.get("fieldPath").unwrap_or_else(|| &object["kind"]);
             [text(&event["type"]), text(&event["reason"]), text(on), normalize(&text(&event["message"]), namespace)]
         })
         .collect()
