@@ -141,7 +141,7 @@ fn message(of: &Message, value: &Value) -> Vec<u8> {
 }
 
 fn write_part(out: &mut Vec<u8>, number: u32, part: &Part, value: &Value) {
-    let each = || value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+    let each = || value.as_array().map_or_else(|| std::slice::from_ref(value), Vec::as_slice);
     match part {
         Text => put(out, number, text(value)),
         Texts(path) => each().iter().for_each(|one| put(out, number, &along(path, text(one).to_vec()))),
