@@ -14,8 +14,8 @@ use cri::{ContainerFilter, ImageService, RuntimeEvent, RuntimeEventKind, Runtime
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use pod_lifecycle::{
-    ContainerViewState, Deadline, Effect, EffectId, EffectResult, Eviction, Input, Output, PendingResize, PodMachine,
-    PodPlan, PodUpdate, RuntimeView,
+    ContainerViewState, Deadline, Effect, EffectId, EffectResult, Input, Output, PendingResize, PodMachine, PodPlan,
+    PodUpdate, RuntimeView,
 };
 use tokio::{
     sync::{Notify, mpsc, watch},
@@ -79,7 +79,7 @@ pub(crate) struct PodWorker<R> {
     sandbox: Option<String>,
     /// When the pod is to be measured next, if it has a limit that only looking can enforce.
     look: Option<Interval>,
-    looks: JoinSet<Option<Eviction>>,
+    looks: JoinSet<Option<String>>,
     /// Held while volumes are being written again.
     refreshing: Arc<tokio::sync::Mutex<()>>,
     tokens: Arc<Tokens>,
@@ -259,7 +259,7 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
                 Ok(()) = self.inbox.desired.changed() => self.observe_update(),
                 () = self.inbox.refresh.notified() => self.refresh_volumes(),
                 () = next_look(&mut self.look), if self.looks.is_empty() => self.look(),
-                Some(Ok(Some(eviction))) = self.looks.join_next() => return Input::Evict(eviction),
+                Some(Ok(Some(message))) = self.looks.join_next() => return Input::Evict { message },
                 () = renewal => {
                     if self.tokens.take_due() {
                         self.refresh_volumes();

@@ -13,7 +13,6 @@ use std::{
 use apimachinery::resources as rules;
 use cri::{ContainerFilter, ImageService, RuntimeService};
 use k8s_openapi::api::core::v1::{Pod, Volume};
-use pod_lifecycle::Eviction;
 
 use crate::{executor::PodContext, paths::PodPaths, resources::quantity, volumes};
 
@@ -32,7 +31,7 @@ struct Usage {
 
 impl<R: RuntimeService + ImageService> PodContext<R> {
     /// Measures the pod, and says why it is to be evicted if it is. What cannot be measured counts as nothing.
-    pub(crate) async fn over_storage_limit(self) -> Option<Eviction> {
+    pub(crate) async fn over_storage_limit(self) -> Option<String> {
         let mut places = BTreeMap::new();
         let filter = ContainerFilter { sandbox: None, pod_uid: Some(self.plan.uid.clone()) };
         let mut all = self.node.runtime.list_containers(filter).await.ok()?;
@@ -47,7 +46,7 @@ impl<R: RuntimeService + ImageService> PodContext<R> {
             let usage = measure(&self.plan.pod, &self.paths, &places);
             exceeded(&self.plan.pod, &usage)
         });
-        Some(Eviction { message: measured.await.ok()??, pressure: false })
+        measured.await.ok()?
     }
 }
 

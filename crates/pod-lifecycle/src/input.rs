@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use k8s_openapi::api::core::v1::PodCondition;
 use serde::{Deserialize, Serialize};
 
-use crate::{ContainerIdx, EffectId, Eviction, PendingResize, PodPlan, Timestamp};
+use crate::{ContainerIdx, EffectId, PendingResize, PodPlan, Timestamp};
 
 /// One thing that happened. Exactly one is handed over at a time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,8 +22,11 @@ pub enum Input {
         /// Grace in force.
         grace: Duration,
     },
-    /// The node ends the pod, which fails.
-    Evict(Eviction),
+    /// The node ends the pod, which fails (contract S4-57).
+    Evict {
+        /// For people; goes into status and event.
+        message: String,
+    },
     /// A container was seen in a (new) state. Repeats are harmless.
     Container(ContainerView),
     /// The sandbox ended without having been asked to.

@@ -29,7 +29,6 @@ mod stop_order;
 mod sync;
 mod time;
 
-pub use evict::Eviction;
 pub use input::{
     ContainerView, ContainerViewState, EffectResult, Failure, HookOutcome, Input, PodUpdate, ProbeOutcome, PulledImage,
     RuntimeView, SandboxView,

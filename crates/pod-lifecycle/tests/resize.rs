@@ -1,4 +1,4 @@
-//! In-place resize and evictions by the node (contract S8-06 to S8-08, S4-56, S4-57, S12-15, S12-17).
+//! In-place resize and evictions by the node (contract S8-06 to S8-08, S4-57, S12-15, S12-17).
 
 use expect_test::expect;
 use testkit::engine::{check, pod, transcript};
@@ -137,29 +137,7 @@ show resize Resize
 }
 
 #[test]
-fn s4_56_s12_15_a_pod_evicted_for_pressure_fails_within_a_second_and_says_that_it_was_disrupted() {
-    check(
-        &pod("Always", &["proxy+"], &["app"]),
-        "
-app: ignores TERM
-at 5s evict for pressure The node was low on resource: memory.
-until 30s
-show Evicted Disruption stop exit Failed
-",
-        expect![[r#"
-            5.0    ! Warning Evicted: The node was low on resource: memory.
-            5.0    = [DisruptionTarget=True/TerminationByKubelet Sandbox=True Initialized=True Ready=False/PodFailed Containers=False/PodFailed]
-            5.0    > stop app within 2s (PodEnds)
-            6.0    > stop proxy within 2s (PodEnds)
-            7.0    = Failed (Evicted); [DisruptionTarget=True/TerminationByKubelet Sandbox=False Initialized=True Ready=False/PodFailed Containers=False/PodFailed]; proxy Completed(0) rs #0; app Error(137) rs #0
-            7.0    > stop sandbox
-            7.0    # Failed
-        "#]],
-    );
-}
-
-#[test]
-fn s4_57_a_pod_over_its_own_limits_fails_as_evicted_once() {
+fn s4_57_s12_15_a_pod_over_its_own_limits_fails_as_evicted_once() {
     let script = "
 app: ignores TERM
 at 5s evict Usage of EmptyDir volume \"v\" exceeds the limit \"1Mi\".

@@ -293,3 +293,11 @@ fn s7_01_s7_06_s7_08_s7_13_hooks_run_and_reach_other_containers() {
 fn s1_24_a_host_port_leads_into_the_pod() {
     assert_eq!(lines("host-port-client", "app"), ["through the host"]);
 }
+
+#[test]
+fn s4_57_a_volume_that_outgrows_its_limit_gets_its_pod_evicted() {
+    assert_eq!(phase("over-limit"), "Failed Evicted");
+    let message = "Usage of EmptyDir volume \"v\" exceeds the limit \"1Mi\". ";
+    assert_eq!(pod("over-limit")["status"]["message"], message);
+    assert_eq!(end("over-limit", "app"), "Error 137");
+}

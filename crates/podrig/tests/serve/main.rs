@@ -11,6 +11,7 @@ mod kube_client;
 mod life;
 mod limits;
 mod python_client;
+mod resize;
 
 use serde_json::Value;
 

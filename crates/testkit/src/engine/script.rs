@@ -15,7 +15,7 @@
 //! fails until D | fails from D | errs`.
 //!
 //! Actions: `exit NAME N`, `delete [grace N]`, `node shuts down`, `agent restarts`, `sandbox lost`, `records lost`, `records of NAME lost`, `image NAME IMAGE`,
-//! `resize NAME cpu=Q memory=Q [deferred|infeasible]` (requests and limits), `evict TEXT`, `evict for pressure TEXT`,
+//! `resize NAME cpu=Q memory=Q [deferred|infeasible]` (requests and limits), `evict TEXT`,
 //! `deadline D`, `debug NAME` (an ephemeral container comes), and a behaviour line (`at 5s app: cannot start`). Without a time: `volumes fail until D`,
 //! `sandbox fails until D`, `until D`, `verbose` (every step), `show WORD…` (only lines that have one of the words).
 
@@ -26,7 +26,7 @@ use k8s_openapi::{
     api::core::v1::{EphemeralContainer, Pod},
     apimachinery::pkg::api::resource::Quantity,
 };
-use pod_lifecycle::{Eviction, Input, PendingResize, PodPlan};
+use pod_lifecycle::{Input, PendingResize, PodPlan};
 
 use super::{Behaviour, Hook, ImageBehaviour, OnTerm, ProbeRule, Transcript, World, WorldOptions};
 
@@ -86,7 +86,7 @@ pub enum Action {
         refused: Option<bool>,
     },
     /// The node evicts the pod.
-    Evict(Eviction),
+    Evict(String),
     /// An ephemeral container of this name comes, unless there is one.
     Debug(String),
     /// A container behaves otherwise from now on.
@@ -284,7 +284,7 @@ impl Action {
                 resize(&mut wanted, name, amounts);
                 world.refuse_resize(plan_of(plan), PendingResize::new(*infeasible, "not enough".to_owned(), &wanted));
             }
-            Self::Evict(eviction) => world.tell(Input::Evict(eviction.clone())),
+            Self::Evict(message) => world.tell(Input::Evict { message: message.clone() }),
             Self::Debug(name) if world.plan().find(name).is_none() => change_pod(world, |pod| debug(pod, name)),
             Self::Debug(_) => {}
             Self::Behaves { name, items } => {
@@ -376,8 +376,7 @@ fn action(words: &[&str]) -> Option<Action> {
         ["resize", name, amounts @ .., "deferred"] => resize_action(name, amounts, Some(false))?,
         ["resize", name, amounts @ .., "infeasible"] => resize_action(name, amounts, Some(true))?,
         ["resize", name, amounts @ ..] => resize_action(name, amounts, None)?,
-        ["evict", "for", "pressure", text @ ..] => Action::Evict(Eviction { message: text.join(" "), pressure: true }),
-        ["evict", text @ ..] => Action::Evict(Eviction { message: text.join(" "), pressure: false }),
+        ["evict", text @ ..] => Action::Evict(text.join(" ")),
         ["deadline", at] => Action::Deadline(i64::try_from(duration(at)?.as_secs()).ok()?),
         [name, items @ ..] => {
             let name = name.strip_suffix(':')?.to_owned();
