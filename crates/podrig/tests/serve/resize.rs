@@ -20,7 +20,7 @@ spec:
 
 /// Reads memory limit and CPU quota as the container sees them, in either cgroup version.
 const LIMITS: &str = "cd /sys/fs/cgroup; cat memory.max memory/memory.limit_in_bytes 2>/dev/null; \
-                      cat cpu.max cpu/cpu.cfs_quota_us 2>/dev/null";
+                      cat cpu.max cpu/cpu.cfs_quota_us 2>/dev/null; true";
 
 fn limits(server: &Server) -> String {
     let text = server.run(&["exec", "rig", "--", "sh", "-c", LIMITS]);
