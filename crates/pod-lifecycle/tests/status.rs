@@ -62,6 +62,7 @@ fn s5_01_s5_12_the_whole_status_of_a_running_pod() {
               "lastState": {},
               "name": "a",
               "ready": true,
+              "resources": {},
               "restartCount": 0,
               "started": true,
               "state": {
@@ -77,6 +78,7 @@ fn s5_01_s5_12_the_whole_status_of_a_running_pod() {
               "lastState": {},
               "name": "b",
               "ready": true,
+              "resources": {},
               "restartCount": 0,
               "started": true,
               "state": {
@@ -94,6 +96,7 @@ fn s5_01_s5_12_the_whole_status_of_a_running_pod() {
               "lastState": {},
               "name": "s",
               "ready": true,
+              "resources": {},
               "restartCount": 0,
               "started": true,
               "state": {
@@ -129,6 +132,7 @@ fn s5_07_the_whole_status_of_a_failed_container() {
           "lastState": {},
           "name": "app",
           "ready": false,
+          "resources": {},
           "restartCount": 0,
           "started": false,
           "state": {

@@ -150,3 +150,24 @@ fn the_node_describes_itself_and_renews_its_lease() {
     let names = node["status"]["images"][0]["names"].as_array().unwrap();
     assert!(names.iter().any(|name| name == "docker.io/library/busybox:1.37.0"), "{names:?}");
 }
+
+#[test]
+fn s11_27_a_sidecar_can_be_entered_while_a_later_init_container_runs() {
+    let server = Server::start();
+    server.apply(
+        "
+apiVersion: v1
+kind: Pod
+metadata: {name: rig}
+spec:
+  terminationGracePeriodSeconds: 0
+  initContainers:
+  - {name: sidecar, image: 'busybox:1.37.0', restartPolicy: Always, command: [sleep, '3600']}
+  - {name: init, image: 'busybox:1.37.0', command: [sleep, '3600']}
+  containers:
+  - {name: app, image: 'busybox:1.37.0', command: [sleep, '3600']}
+",
+    );
+    server.wait("pod/rig", "jsonpath={.status.initContainerStatuses[1].state.running}");
+    assert_eq!(server.run(&["exec", "rig", "-c", "sidecar", "--", "echo", "in"]), "in\n");
+}
