@@ -169,7 +169,7 @@ mod unit_tests {
     fn a_rule_needs_exactly_one_of_test_and_reason() {
         let rules = parse("# x\n\nS1-01 one.\nS1-02 two.\n  untested: Windows only.\nS1-03 three.").unwrap();
         let proofs = |ids: &[&str]| ids.iter().map(|id| ((*id).to_owned(), vec!["t".to_owned()])).collect();
-        assert_eq!(breaches(&rules, &proofs(&["S1-01", "S1-03"])), [String::new(); 0]);
+        assert!(breaches(&rules, &proofs(&["S1-01", "S1-03"])).is_empty());
         assert_eq!(breaches(&rules, &proofs(&["S1-01", "S1-02", "S9-99"])).len(), 3);
     }
 }
