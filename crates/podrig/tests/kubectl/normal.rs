@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use regex::Regex;
 
 /// What is looked for and what stands for it, in this order.
-const RULES: [(&str, &str); 20] = [
+const RULES: [(&str, &str); 21] = [
     // Colours.
     ("\u{1b}\\[[0-9;]*m", ""),
     ("\r\n", "\n"),
@@ -24,6 +24,8 @@ const RULES: [(&str, &str); 20] = [
     (r"127\.0\.0\.1:\d{4,5}", "127.0.0.1:<port>"),
     (r"\[::1\]:\d{4,5}", "[::1]:<port>"),
     (r"\b10\.\d+\.\d+\.\d+", "<ip>"),
+    // The node's own.
+    (r"(podrig/|hostIP: |- ip: )\d+\.\d+\.\d+\.\d+", "$1<ip>"),
     // Endings that the API server makes up, and the minute in the names of a CronJob's jobs.
     (r"-[bcdfghjklmnpqrstvwxz2456789]{5}\b", "-<id>"),
     (r"-\d{8}\b", "-<minute>"),
