@@ -5,12 +5,14 @@ use std::sync::OnceLock;
 use regex::Regex;
 
 /// What is looked for and what stands for it, in this order.
-const RULES: [(&str, &str); 21] = [
+const RULES: [(&str, &str); 22] = [
     // Colours.
     ("\u{1b}\\[[0-9;]*m", ""),
     ("\r\n", "\n"),
     // What a terminal shows of an end of input.
     (r"\^[@D]\x08*", ""),
+    // Whether the client notices that a session with a terminal ended while it still wrote to it.
+    (r"(?m)^E\d{4} [0-9:.]+ +\d+ v\d\.go:\d+\] .*\n", ""),
     // Heads of kubectl's own log lines, and its ports.
     (r"(?m)^([IWE])\d{4} [0-9:.]+ +\d+ (\w+\.go:)\d+\]", "$1 $2"),
     (r"Handling connection for \d+", "Handling connection for <port>"),
