@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::Objects;
 use super::disk::{Disk, DiskFile};
 use super::format::{self, Kind};
-use super::recovery::{older_than, unfinished};
+use super::recovery::{older_than, publish, unfinished};
 
 /// When a snapshot is written: when the newest log is larger than `least` plus twice the last snapshot.
 #[derive(Clone, Copy, Debug)]
@@ -46,9 +46,8 @@ pub(super) fn write_snapshot(disk: &dyn Disk, generation: u64, image: &Image) ->
         let _ = disk.remove(&unfinished);
         return Err(error);
     }
-    disk.rename(&unfinished, &name)?;
     // The old files go only when the new name is sure to be there.
-    disk.sync_names()?;
+    publish(disk, &unfinished, &name)?;
     for old in older_than(&disk.names()?, generation) {
         disk.remove(old)?;
     }

@@ -80,7 +80,16 @@ pub(super) fn begin_log(disk: &dyn Disk, generation: u64) -> io::Result<()> {
     let mut file = disk.create(&unfinished)?;
     file.write_at(0, &format::header(Kind::Log, generation))?;
     file.sync()?;
-    disk.rename(&unfinished, &name)?;
+    publish(disk, &unfinished, &name)
+}
+
+/// Gives a file that is on disk its final name, for sure.
+///
+/// Its present name must be on disk before: else a crash could keep the new name and lose what it was given to, and
+/// give it to a file that an earlier start left under the old one.
+pub(super) fn publish(disk: &dyn Disk, unfinished: &str, name: &str) -> io::Result<()> {
+    disk.sync_names()?;
+    disk.rename(unfinished, name)?;
     disk.sync_names()
 }
 
