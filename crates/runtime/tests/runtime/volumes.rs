@@ -82,7 +82,7 @@ fn s11_13_sub_paths_are_made_and_cannot_escape() {
         symlink("/proc/1/root/etc", volume.join("magic")).unwrap();
         let sandbox = rig.sandbox().await;
         let sub = |path: &str, target: &str| Mount { sub_path: Some(path.into()), ..mount(&volume, target) };
-        let mut config = shell("cat /a/key /r/key /m/hostname; stat -c %a /new; touch /new/here; ls /new");
+        let mut config = shell("exec 2>&1; cat /a/key /r/key /m/hostname; stat -c %a /new; touch /new/here; ls /new");
         config.mounts =
             vec![sub("absolute", "/a"), sub("relative", "/r"), sub("magic", "/m"), sub("made/by/us", "/new")];
         let (_, log) = rig.run(&sandbox, config).await;
