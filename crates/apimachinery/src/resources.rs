@@ -188,8 +188,8 @@ pub fn in_units(resource: &str, amount: Quantity, divisor: Quantity) -> i64 {
 const GUARANTEED_SCORE: i32 = -997;
 const BEST_EFFORT_SCORE: i32 = 1000;
 
-/// The resources that the class of a pod depends on.
-const COMPUTE: [&str; 2] = ["cpu", "memory"];
+/// The resources that the class of a pod depends on, and that can be changed while it runs.
+pub const COMPUTE: [&str; 2] = ["cpu", "memory"];
 
 fn burstable_score(spec: &PodSpec, container: &str, capacity: i64) -> i32 {
     let Some(entry) = pod::find(spec, container) else { return BEST_EFFORT_SCORE - 1 };

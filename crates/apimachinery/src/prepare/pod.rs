@@ -54,10 +54,13 @@ pub(super) fn keep_other_parts(old: &Value, new: &mut Map<String, Value>, subres
             }
         }
         Subresource::Resize => {
-            for list in ["containers", "initContainers"] {
-                resize(&mut spec[list], &wanted[list]);
-            }
             if let Some(spec) = spec.as_object_mut() {
+                for list in ["containers", "initContainers"] {
+                    match resize(spec.get(list), wanted.get(list)) {
+                        Some(resized) => spec.insert(list.into(), resized),
+                        None => spec.remove(list),
+                    };
+                }
                 carry(wanted.as_object(), spec, "resources");
             }
         }
@@ -68,13 +71,17 @@ pub(super) fn keep_other_parts(old: &Value, new: &mut Map<String, Value>, subres
     carry(old.as_object(), new, "metadata");
 }
 
-/// Copies resources and resize policies of containers with the same name.
-fn resize(containers: &mut Value, wanted: &Value) {
-    for container in containers.as_array_mut().into_iter().flatten() {
-        let same = wanted.as_array().into_iter().flatten().find(|w| w["name"] == container["name"]);
-        if let (Some(container), Some(wanted)) = (container.as_object_mut(), same.and_then(Value::as_object)) {
-            carry(Some(wanted), container, "resources");
-            carry(Some(wanted), container, "resizePolicy");
+/// Takes resources and resize policies of containers with the same name. Their order and number are as wanted, so that
+/// validation can refuse what is wrong with them.
+fn resize(known: Option<&Value>, wanted: Option<&Value>) -> Option<Value> {
+    let known = known.and_then(Value::as_array);
+    let resized = wanted?.as_array()?.iter().map(|wanted| {
+        let mut container = known.into_iter().flatten().find(|known| known["name"] == wanted["name"]).cloned();
+        if let Some(container) = container.as_mut().and_then(Value::as_object_mut) {
+            carry(wanted.as_object(), container, "resources");
+            carry(wanted.as_object(), container, "resizePolicy");
         }
-    }
+        container.unwrap_or_else(|| wanted.clone())
+    });
+    Some(resized.collect())
 }

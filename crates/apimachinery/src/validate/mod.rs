@@ -17,6 +17,7 @@ mod pod;
 mod pod_level;
 mod policy;
 mod rbac;
+mod resize;
 mod resources;
 mod restart;
 mod security;
@@ -161,7 +162,7 @@ pub fn ephemeral_containers_update(ty: &ResourceType, old: &Value, new: &Value) 
 /// Checks a pod whose resources were changed through the `resize` subresource.
 pub fn resize_update(ty: &ResourceType, old: &Value, new: &Value) -> FieldErrors {
     let mut errors = meta::update(ty, old, new);
-    both(&mut errors, old, new, |e, old: &Pod, new| update::resize(e, old, new));
+    both(&mut errors, old, new, |e, old: &Pod, new| resize::resize(e, old, new));
     errors
 }
 

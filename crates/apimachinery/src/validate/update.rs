@@ -1,13 +1,13 @@
 //! What may change in a pod that exists (S1-15, S1-23).
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Toleration};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::{in_range, pod, text};
 use crate::{
     field::{FieldErrors, Path},
     pod::init_containers,
-    resources::qos_class,
 };
 
 /// Checks a changed pod.
@@ -96,8 +96,9 @@ fn keep_images(new: &mut [Container], old: &[Container]) {
     }
 }
 
-fn comparable(spec: &PodSpec) -> Value {
-    let mut value = serde_json::to_value(spec).unwrap_or_default();
+/// Returns the form in which things are compared: what is empty is not there.
+pub(super) fn comparable<T: Serialize>(object: &T) -> Value {
+    let mut value = serde_json::to_value(object).unwrap_or_default();
     drop_empty(&mut value);
     value
 }
@@ -160,15 +161,5 @@ pub(super) fn ephemeral_containers(errors: &mut FieldErrors, old: &Pod, new: &Po
             }
             Some(_) => {}
         }
-    }
-}
-
-/// Checks a pod with other resources: they are right, and its class of service stays.
-pub(super) fn resize(errors: &mut FieldErrors, old: &Pod, new: &Pod) {
-    pod::whole(errors, new);
-    let (Some(before), Some(after)) = (&old.spec, &new.spec) else { return };
-    if qos_class(before) != qos_class(after) {
-        let why = "Pod QOS Class may not change as a result of resizing";
-        errors.invalid(&Path::new("spec"), qos_class(after).as_str(), why);
     }
 }

@@ -110,6 +110,136 @@ fn s1_28_ephemeral_containers_are_added_with_few_fields_and_stay() {
     );
 }
 
+fn amounts(cpu: &str, memory: &str) -> Value {
+    let list = json!({"cpu": cpu, "memory": memory});
+    json!({"requests": list, "limits": list})
+}
+
+fn sized(name: &str, fields: Value) -> Value {
+    with(with(container(name), json!({"resources": amounts("1", "1Gi")})), fields)
+}
+
+/// A pod with a plain init container, a sidecar and two mains.
+fn resizable() -> Value {
+    let inits = [sized("i", json!({})), sized("s", json!({"restartPolicy": "Always"}))];
+    pod(json!({"containers": [sized("a", json!({})), sized("b", json!({}))], "initContainers": inits}))
+}
+
+/// What is wrong with a resize.
+fn resize_errors(object: Value, change: impl FnOnce(&mut Value)) -> Vec<String> {
+    let old = prepared("pod", object);
+    let mut new = old.clone();
+    change(&mut new);
+    let ctx = UpdateContext { now: NOW.parse().unwrap() };
+    prepare::update(ty("pod"), &old, &mut new, Subresource::Resize, &ctx).unwrap();
+    texts(&resize_update(ty("pod"), &old, &new))
+}
+
+#[test]
+fn s8_07_processor_and_memory_of_mains_sidecars_and_plain_init_containers_may_change() {
+    for (list, index) in [("containers", 0), ("containers", 1), ("initContainers", 0), ("initContainers", 1)] {
+        let errors = resize_errors(resizable(), |pod| {
+            pod["spec"][list][index]["resources"] = amounts("2", "512Mi");
+            pod["spec"][list][index]["image"] = json!("other:1"); // not what this subresource is about
+        });
+        assert_eq!(errors, NONE, "{list} {index}");
+    }
+}
+
+#[test]
+fn s8_08_a_resize_takes_no_amount_away_changes_nothing_else_and_keeps_the_class() {
+    let cases: [(&str, Value, Vec<&str>); 7] = [
+        (
+            "/spec/containers/0/resources",
+            json!({"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1"}}),
+            vec![
+                r#"spec: Invalid value: "Burstable": Pod QOS Class may not change as a result of resizing"#,
+                "spec.containers[0].resources.limits: Forbidden: resource limits cannot be removed",
+            ],
+        ),
+        (
+            "/spec/initContainers/1/resources",
+            json!({}),
+            vec![
+                r#"spec: Invalid value: "Burstable": Pod QOS Class may not change as a result of resizing"#,
+                "spec.initContainers[1].resources.requests: Forbidden: resource requests cannot be removed",
+                "spec.initContainers[1].resources.limits: Forbidden: resource limits cannot be removed",
+            ],
+        ),
+        (
+            "/spec/containers/1/resources/limits/ephemeral-storage",
+            json!("1Gi"),
+            vec!["spec: Forbidden: only cpu and memory resources are mutable"],
+        ),
+        (
+            "/spec/initContainers/0/resources/limits/ephemeral-storage",
+            json!("1Gi"),
+            vec![
+                "spec.initContainers[0]: Forbidden: only cpu and memory resources for init or sidecar containers are mutable",
+            ],
+        ),
+        (
+            "/spec/containers/1/resizePolicy",
+            json!([{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]),
+            vec!["spec: Forbidden: only cpu and memory resources are mutable"],
+        ),
+        (
+            "/spec/containers",
+            json!([sized("b", json!({})), sized("a", json!({}))]),
+            vec![
+                "spec.containers[0].name: Forbidden: containers may not be renamed or reordered on resize",
+                "spec.containers[1].name: Forbidden: containers may not be renamed or reordered on resize",
+            ],
+        ),
+        (
+            "/spec/containers",
+            json!([sized("a", json!({}))]),
+            vec!["spec.containers: Forbidden: containers may not be added or removed on resize"],
+        ),
+    ];
+    for (at, value, expected) in cases {
+        let (parent, field) = at.rsplit_once('/').unwrap();
+        let errors = resize_errors(resizable(), |pod| pod.pointer_mut(parent).unwrap()[field] = value.clone());
+        assert_eq!(errors, expected, "{at}: {value}");
+    }
+}
+
+#[test]
+fn s8_08_pods_that_no_node_can_resize_are_left_alone() {
+    let bigger = |pod: &mut Value| pod["spec"]["containers"][0]["resources"] = amounts("2", "1Gi");
+    let mirror = with(resizable(), json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}}));
+    assert_eq!(resize_errors(mirror, bigger), [": Forbidden: static pods cannot be resized"]);
+    let windows = with(resizable(), json!({"spec": {"os": {"name": "windows"}}}));
+    assert_eq!(resize_errors(windows, bigger), [": Forbidden: windows pods cannot be resized"]);
+    let mut old = prepared("pod", resizable());
+    old["status"]["containerStatuses"] = json!([{"name": "a", "ready": true, "restartCount": 0, "image": "",
+        "imageID": "", "state": {"running": {}}}]);
+    let mut new = old.clone();
+    bigger(&mut new);
+    let unsupported = ["spec: Forbidden: Pod running on node without support for resize"];
+    assert_eq!(texts(&resize_update(ty("pod"), &old, &new)), unsupported);
+    old["status"]["containerStatuses"][0]["resources"] = json!({});
+    assert_eq!(texts(&resize_update(ty("pod"), &old, &new)), NONE);
+}
+
+#[test]
+fn s8_08_what_the_pod_as_a_whole_gets_may_change_too() {
+    let whole = with(resizable(), json!({"spec": {"resources": amounts("8", "8Gi")}}));
+    let change = |value: Value| resize_errors(whole.clone(), |pod| pod["spec"]["resources"] = value);
+    assert_eq!(change(amounts("9", "6Gi")), NONE);
+    assert_eq!(change(Value::Null), ["spec.resources: Forbidden: pod-level resources cannot be removed"]);
+    assert_eq!(
+        change(json!({"requests": {"cpu": "8", "memory": "8Gi"}, "limits": {"cpu": "8"}})),
+        [
+            r#"spec: Invalid value: "Burstable": Pod QOS Class may not change as a result of resizing"#,
+            "spec.resources.limits: Forbidden: pod-level resource limits cannot be removed",
+        ]
+    );
+    let pages =
+        with(amounts("8", "8Gi"), json!({"limits": {"hugepages-2Mi": "2Mi"}, "requests": {"hugepages-2Mi": "2Mi"}}));
+    assert_eq!(change(pages), ["spec: Forbidden: only cpu and memory resources are mutable at pod-level"]);
+}
+
 /// What is wrong with a container's leaving `terminated` with this exit code.
 fn leaving(spec: Value, list: &str, name: &str, exit_code: i32) -> Vec<String> {
     let mut old = prepared("pod", pod(spec));
