@@ -5,7 +5,7 @@
 //! (client-go/tools/record/events_cache.go).
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -27,6 +27,11 @@ const REMEMBERED: usize = 4096;
 const BURST: f64 = 25.0;
 /// Time after which one more is allowed (`defaultSpamQPS`).
 const REFILL: Duration = Duration::from_secs(300);
+/// Different messages of one reason about one object from which on they are combined
+/// (`defaultAggregateMaxEvents`).
+const SIMILAR: usize = 10;
+/// How long ago the last of them may be (`defaultAggregateIntervalInSeconds`).
+const SIMILAR_WITHIN: Duration = Duration::from_secs(600);
 /// Name of the component that events come from.
 const COMPONENT: &str = "kubelet";
 
@@ -94,11 +99,20 @@ pub(crate) fn recorder(client: Client, host: String) -> (EventRecorder, impl Fut
             if let Some(step) = correlator.correlate(record, Instant::now())
                 && let Err(e) = write(&client, &host, &mut correlator, step).await
             {
-                tracing::warn!("event not recorded: {e}");
+                if is_refused_for_good(&e) {
+                    tracing::debug!("event not recorded: {e}");
+                } else {
+                    tracing::warn!("event not recorded: {e}");
+                }
             }
         }
     };
     (EventRecorder { queue }, writer)
+}
+
+/// Tells whether an event comes too late: its namespace is ending or gone, and takes nothing any more.
+fn is_refused_for_good(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if matches!(status.code, 403 | 404))
 }
 
 /// Key under which equal events are merged.
@@ -131,22 +145,51 @@ struct Correlator {
     known: BTreeMap<Key, Written>,
     order: VecDeque<Key>,
     buckets: BTreeMap<String, (f64, Instant)>,
+    similar: BTreeMap<(String, bool, String), Similar>,
+}
+
+/// Messages of one reason about one object.
+#[derive(Debug)]
+struct Similar {
+    messages: BTreeSet<String>,
+    last: Instant,
 }
 
 impl Correlator {
     /// Returns what to write; `None`: the object has had too many.
-    fn correlate(&mut self, record: Record, now: Instant) -> Option<Step> {
-        if !self.allowed(&record.regarding.uid, now) {
-            return None;
-        }
-        let key = Key {
+    fn correlate(&mut self, mut record: Record, now: Instant) -> Option<Step> {
+        let mut key = Key {
             regarding: record.regarding.clone(),
             warning: record.type_ == EventType::Warning,
             reason: record.reason.clone(),
             message: record.message.clone(),
         };
+        if self.are_many(&key, now) {
+            record.message = format!("(combined from similar events): {}", record.message);
+            (key.regarding.field_path, key.message) = (None, String::new());
+        }
+        if !self.allowed(&record.regarding.uid, now) {
+            return None;
+        }
         let earlier = self.known.get(&key).cloned();
         Some(Step { key, record, earlier })
+    }
+
+    /// Tells whether there have been so many different messages of this reason that they become one event.
+    fn are_many(&mut self, key: &Key, now: Instant) -> bool {
+        let is_recent = |similar: &Similar| now.duration_since(similar.last) <= SIMILAR_WITHIN;
+        let group = (key.regarding.uid.clone(), key.warning, key.reason.clone());
+        if self.similar.len() >= REMEMBERED || self.similar.get(&group).is_some_and(|similar| !is_recent(similar)) {
+            self.similar.retain(|_, similar| is_recent(similar));
+        }
+        let similar = self.similar.entry(group).or_insert_with(|| Similar { messages: BTreeSet::new(), last: now });
+        similar.last = now;
+        similar.messages.insert(key.message.clone());
+        let many = similar.messages.len() >= SIMILAR;
+        if many {
+            similar.messages.pop_first();
+        }
+        many
     }
 
     fn allowed(&mut self, uid: &str, now: Instant) -> bool {
@@ -181,7 +224,8 @@ async fn write(client: &Client, host: &str, correlator: &mut Correlator, step: S
     let api: Api<Event> = Api::namespaced(client.clone(), &step.record.regarding.namespace);
     if let Some(earlier) = step.earlier {
         let count = earlier.count.saturating_add(1);
-        let patch = serde_json::json!({"count": count, "lastTimestamp": api_time(step.record.at)});
+        let message = &step.record.message;
+        let patch = serde_json::json!({"count": count, "lastTimestamp": api_time(step.record.at), "message": message});
         match api.patch(&earlier.name, &PatchParams::default(), &Patch::Merge(patch)).await {
             Ok(_) => {
                 correlator.remember(step.key, Written { name: earlier.name, count });
@@ -264,6 +308,33 @@ mod tests {
         let later = now + Duration::from_secs(301);
         assert!(correlator.correlate(record("a", "x"), later).is_some());
         assert!(correlator.correlate(record("a", "x"), later).is_none());
+    }
+
+    #[test]
+    fn s12_19_the_tenth_message_of_a_reason_and_those_after_it_are_combined() {
+        let mut correlator = Correlator::default();
+        let start = Instant::now();
+        let mut tell = |n: usize, now: Instant| {
+            let step = correlator.correlate(record("a", &format!("message {n}")), now).expect("allowed");
+            let name = step.earlier.map_or_else(|| format!("event {n}"), |earlier| earlier.name);
+            correlator.remember(step.key, Written { name: name.clone(), count: 1 });
+            (name, step.record.message)
+        };
+        let told: Vec<_> = (1..=12).map(|n| tell(n, start)).collect();
+        assert_eq!(told[8], ("event 9".to_owned(), "message 9".to_owned()));
+        assert_eq!(told[9], ("event 10".to_owned(), "(combined from similar events): message 10".to_owned()));
+        assert_eq!(told[11], ("event 10".to_owned(), "(combined from similar events): message 12".to_owned()));
+        assert_eq!(tell(13, start + Duration::from_secs(601)).1, "message 13", "long after");
+    }
+
+    #[test]
+    fn an_event_that_its_namespace_takes_no_more_is_not_worth_a_warning() {
+        let answer = |code: u16| {
+            let status = kube::core::Status { code, ..kube::core::Status::default() };
+            is_refused_for_good(&kube::Error::Api(Box::new(status)))
+        };
+        assert!(answer(403) && answer(404));
+        assert!(!answer(500));
     }
 
     #[test]

@@ -154,17 +154,12 @@ async fn refetch(api: &Api<Pod>, stored: &Pod) -> Option<Result<Arc<Pod>, ()>> {
 
 async fn write(api: &Api<Pod>, stored: &Pod, status: &PodStatus, host_ips: &[String]) -> Result<Pod, kube::Error> {
     let name = stored.metadata.name.as_deref().unwrap_or_default();
-    // Foreign conditions may change behind our back; the list is replaced as a whole, so then the write must be
-    // on top of what we know.
-    let exact = !foreign_conditions(stored).is_empty()
-        || stored.spec.as_ref().is_some_and(|s| s.readiness_gates.as_ref().is_some_and(|g| !g.is_empty()));
-    let fresh = if exact { api.get(name).await? } else { stored.clone() };
-    let patch = patch(&fresh, status, host_ips, exact);
-    api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await
+    api.patch_status(name, &PatchParams::default(), &Patch::Strategic(patch(stored, status, host_ips))).await
 }
 
-/// Builds the merge patch that makes the stored status the given one.
-fn patch(stored: &Pod, status: &PodStatus, host_ips: &[String], exact: bool) -> Value {
+/// Builds the strategic patch that makes the stored status the given one. It names no condition of others, which may
+/// come and go behind our back.
+fn patch(stored: &Pod, status: &PodStatus, host_ips: &[String]) -> Value {
     let mut status = status.clone();
     if status.host_ip.is_none() {
         status.host_ip = host_ips.first().cloned();
@@ -174,37 +169,52 @@ fn patch(stored: &Pod, status: &PodStatus, host_ips: &[String], exact: bool) -> 
         status.pod_ip = host_ips.first().cloned();
         status.pod_ips = Some(host_ips.iter().map(|ip| PodIP { ip: ip.clone() }).collect());
     }
-    merge_conditions(stored, &mut status);
+    let conditions = own_conditions(stored, status.conditions.take().unwrap_or_default());
     let old = stored.status.as_ref();
     status.qos_class = status.qos_class.or_else(|| old.and_then(|s| s.qos_class.clone()));
     status.start_time = old.and_then(|s| s.start_time.clone()).or(status.start_time);
     let mut value = serde_json::to_value(&status).unwrap_or_default();
     if let Some(fields) = value.as_object_mut() {
+        fields.insert("conditions".to_owned(), Value::Array(conditions));
         for field in OWN_FIELDS {
             fields.entry(field).or_insert(Value::Null);
         }
+        // Lists that patches add to, unless told otherwise.
+        for name in ["podIPs", "hostIPs"] {
+            if let Some(Value::Array(list)) = fields.get_mut(name) {
+                list.insert(0, json!({"$patch": "replace"}));
+            }
+        }
     }
-    let mut metadata = json!({"uid": stored.metadata.uid});
-    if exact {
-        metadata["resourceVersion"] = json!(stored.metadata.resource_version);
-    }
-    json!({"metadata": metadata, "status": value})
+    json!({"metadata": {"uid": stored.metadata.uid}, "status": value})
 }
 
-/// Adds the conditions of others, and keeps the transition time of those whose value did not change
-/// (contract S5-40).
-fn merge_conditions(stored: &Pod, status: &mut PodStatus) {
+/// Returns what is to be done about the agent's conditions: those that are, with the transition time of those whose
+/// value did not change (contract S5-40), and the removal of those that are no more.
+fn own_conditions(stored: &Pod, new: Vec<PodCondition>) -> Vec<Value> {
+    let is_own = |c: &PodCondition| OWN_CONDITIONS.contains(&c.type_.as_str());
     let old = stored.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
-    let conditions = status.conditions.get_or_insert_default();
-    for condition in conditions.iter_mut() {
+    let gone = old.iter().filter(|o| is_own(o) && new.iter().all(|c| c.type_ != o.type_));
+    let gone: Vec<_> = gone.map(|o| json!({"type": o.type_, "$patch": "delete"})).collect();
+    let there = new.into_iter().filter(|c| is_own(c) || is_set_by_agent(c)).map(|mut condition| {
         let same = old.iter().find(|o| o.type_ == condition.type_ && o.status == condition.status);
         if let Some(time) = same.and_then(|o| o.last_transition_time.clone()) {
             condition.last_transition_time = Some(time);
         }
-    }
-    conditions.retain(|c| OWN_CONDITIONS.contains(&c.type_.as_str()) || c.type_ == SHARED_CONDITION);
-    let set = conditions.iter().any(|c| c.type_ == SHARED_CONDITION);
-    conditions.extend(foreign_conditions(stored).into_iter().filter(|c| !(set && c.type_ == SHARED_CONDITION)));
+        let mut value = serde_json::to_value(condition).unwrap_or_default();
+        if let Some(fields) = value.as_object_mut() {
+            for field in ["reason", "message", "observedGeneration"] {
+                fields.entry(field).or_insert(Value::Null);
+            }
+        }
+        value
+    });
+    there.chain(gone).collect()
+}
+
+/// Tells whether a condition that others set too comes from the agent.
+fn is_set_by_agent(condition: &PodCondition) -> bool {
+    condition.type_ == SHARED_CONDITION && condition.reason.as_deref() == Some("TerminationByKubelet")
 }
 
 #[cfg(test)]
@@ -225,6 +235,15 @@ mod tests {
         serde_json::from_value(value).expect("a status")
     }
 
+    /// Returns the newest object after the patch that is made from what was read.
+    fn written(newest: &Pod, read: &Pod, status: &PodStatus) -> Value {
+        let mut newest = serde_json::to_value(newest).expect("JSON");
+        let patch = patch(read, status, &["192.0.2.1".to_owned()]);
+        let pods = apimachinery::scheme::by_name("pods").expect("known");
+        apimachinery::patch::strategic(pods, &mut newest, &patch).expect("applies");
+        newest
+    }
+
     #[test]
     fn s5_30_s5_40_foreign_conditions_and_transition_times_are_kept() {
         let old = stored(json!([
@@ -237,7 +256,7 @@ mod tests {
             {"type": "Ready", "status": "False", "lastTransitionTime": "2026-01-02T00:00:00Z"},
             {"type": "example.com/gone", "status": "True"}
         ]}));
-        let got = patch(&old, &new, &["192.0.2.1".to_owned()], true);
+        let got = written(&old, &old, &new);
         let shown: Vec<_> = got["status"]["conditions"]
             .as_array()
             .expect("a list")
@@ -247,27 +266,50 @@ mod tests {
         let want =
             [("Initialized", "2026-01-02T00:00:00Z"), ("Ready", "2026-01-01T00:00:00Z"), ("example.com/gate", "")];
         assert_eq!(shown, want);
-        assert_eq!(got["metadata"], json!({"uid": "u", "resourceVersion": "7"}));
+    }
+
+    #[test]
+    fn s5_30_what_others_set_between_our_reading_and_our_writing_stays() {
+        let read = stored(json!([
+            {"type": "Ready", "status": "True", "message": "old", "reason": "Old"},
+            {"type": "PodResizePending", "status": "True"}
+        ]));
+        let mut newest = read.clone();
+        let by_others: Vec<PodCondition> = serde_json::from_value(json!([
+            {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"},
+            {"type": "example.com/gate", "status": "True"}
+        ]))
+        .expect("conditions");
+        let conditions = newest.status.as_mut().and_then(|s| s.conditions.as_mut()).expect("there");
+        conditions.extend(by_others.clone());
+        let mut new = status(json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]}));
+        let got = written(&newest, &read, &new);
+        let left = json!([{"type": "Ready", "status": "False"}, by_others[0], by_others[1]]);
+        assert_eq!(got["status"]["conditions"], left);
+        // What the agent itself says of a disruption takes the place of what others said.
+        let own = json!({"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"});
+        new.conditions.as_mut().expect("there").push(serde_json::from_value(own.clone()).expect("a condition"));
+        assert_eq!(written(&newest, &read, &new)["status"]["conditions"][1], own);
     }
 
     #[test]
     fn fields_that_are_no_longer_true_are_removed_and_others_kept() {
-        let got = patch(&stored(json!([])), &status(json!({"phase": "Running"})), &["192.0.2.1".to_owned()], false);
+        let old = stored(json!([]));
+        let got = written(&old, &old, &status(json!({"phase": "Running"})));
         let status = &got["status"];
         assert_eq!(status["reason"], Value::Null);
-        assert!(status.as_object().expect("an object").contains_key("reason"));
         assert_eq!(status["hostIP"], "192.0.2.1");
         assert_eq!(status["hostIPs"], json!([{"ip": "192.0.2.1"}]));
         assert_eq!(status["qosClass"], "Burstable");
         assert_eq!(status["startTime"], "2026-01-01T00:00:00Z");
-        assert_eq!(got["metadata"], json!({"uid": "u"}));
+        assert_eq!(got["metadata"]["uid"], "u");
     }
 
     #[test]
     fn s5_47_a_pod_on_the_hosts_network_has_the_hosts_addresses() {
         let mut pod = stored(json!([]));
         pod.spec.get_or_insert_default().host_network = Some(true);
-        let got = patch(&pod, &status(json!({"phase": "Pending"})), &["192.0.2.1".to_owned()], false);
+        let got = written(&pod, &pod, &status(json!({"phase": "Pending"})));
         assert_eq!(got["status"]["podIP"], "192.0.2.1");
         assert_eq!(got["status"]["podIPs"], json!([{"ip": "192.0.2.1"}]));
         assert_eq!(got["status"]["hostIP"], "192.0.2.1");

@@ -122,6 +122,24 @@ impl Rig {
         self.until(phase, |pod| pod.and_then(|p| p.status.as_ref()?.phase.as_deref()) == Some(phase)).await;
     }
 
+    /// Waits until an event with this reason is there: they are written behind what they tell of.
+    async fn until_event(&self, reason: &str) -> Event {
+        let api: Api<Event> = Api::namespaced(self.client.clone(), "default");
+        let mut seen = std::pin::pin!(watcher(api, watcher::Config::default()).applied_objects());
+        let found = async {
+            loop {
+                let event = seen.next().await.expect("one").expect("watched");
+                if event.reason.as_deref() == Some(reason) {
+                    return event;
+                }
+            }
+        };
+        match tokio::time::timeout(PATIENCE, found).await {
+            Ok(event) => event,
+            Err(_) => panic!("never told: {reason}; but {:#?}", self.events().await),
+        }
+    }
+
     async fn events(&self) -> Vec<(String, String, Option<String>)> {
         let api: Api<Event> = Api::namespaced(self.client.clone(), "default");
         let list = api.list(&ListParams::default()).await.expect("listed");
@@ -317,10 +335,8 @@ async fn s2_02_s12_13_a_missing_volume_source_blocks_the_pod_until_it_is_there()
     let rig = Rig::new(FakeRuntime::new([])).await;
     rig.create(json!({"containers": [container("main")], "volumes": [{"name": "v", "configMap": {"name": "late"}}]}))
         .await;
-    let events: Api<Event> = Api::namespaced(rig.client.clone(), "default");
-    let mut seen = std::pin::pin!(watcher(events, watcher::Config::default()).applied_objects());
-    let event = tokio::time::timeout(PATIENCE, seen.next()).await.expect("in time").expect("one").expect("watched");
-    assert_eq!(event.reason.as_deref(), Some("FailedMount"));
+    let event = rig.until_event("FailedMount").await;
+    assert_eq!(event.type_.as_deref(), Some("Warning"));
     let text = "MountVolume.SetUp failed for volume \"v\" : configmap \"late\" not found";
     assert_eq!(event.message.as_deref(), Some(text));
     let map = serde_json::from_value(json!({"metadata": {"name": "late"}})).expect("a map");
@@ -421,9 +437,11 @@ async fn s5_46_s12_16_a_pod_that_asks_for_more_than_the_node_has_is_rejected() {
     rig.pods().delete("p", &DeleteParams::default()).await.expect("deleted");
     rig.until("gone", |pod| pod.is_none()).await;
     assert!(rig.runtime.calls().is_empty());
-    let events: Api<Event> = Api::namespaced(rig.client.clone(), "default");
-    let told = events.list(&ListParams::default()).await.expect("listed").items;
-    assert!(told.iter().any(|e| e.type_.as_deref() == Some("Warning") && e.reason.as_deref() == Some("OutOfcpu")));
+    let told = rig.until_event("OutOfcpu").await;
+    assert_eq!(told.type_.as_deref(), Some("Warning"));
+    let text = "Node didn't have enough resource: cpu, requested: 100000000, used: 0, capacity: ";
+    assert!(told.message.unwrap_or_default().starts_with(text));
+    assert_eq!(told.involved_object.field_path, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

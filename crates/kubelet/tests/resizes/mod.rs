@@ -1,10 +1,7 @@
 //! Pods that get other resources while they run, and pods that take more than they may.
 
-use k8s_openapi::api::core::v1::{Event, Pod};
-use kube::{
-    Api,
-    api::{ListParams, Patch, PatchParams},
-};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::{
@@ -23,12 +20,6 @@ impl Rig {
         let patch = Patch::Strategic(json!({"spec": {"containers": [main]}}));
         let done: Result<Pod, _> = self.pods().patch_subresource("resize", "p", &PatchParams::default(), &patch).await;
         done.expect("taken by the API server");
-    }
-
-    async fn event_reasons(&self) -> Vec<String> {
-        let events: Api<Event> = Api::namespaced(self.client.clone(), "default");
-        let all = events.list(&ListParams::default()).await.expect("listed");
-        all.items.into_iter().filter_map(|event| event.reason).filter(|reason| reason.contains("Resize")).collect()
     }
 }
 
@@ -58,11 +49,7 @@ async fn s8_07_s12_17_a_resize_reaches_the_runtime_and_shows_in_the_status() {
     assert!(calls.contains(&"limit main Some(100000) Some(33554432)".to_owned()), "{calls:?}");
     assert!(!calls.contains(&"create main 1".to_owned()), "{calls:?}");
     for reason in ["ResizeStarted", "ResizeCompleted"] {
-        let mut reasons = rig.event_reasons().await;
-        while !reasons.contains(&reason.to_owned()) {
-            tokio::task::yield_now().await;
-            reasons = rig.event_reasons().await;
-        }
+        assert_eq!(rig.until_event(reason).await.type_.as_deref(), Some("Normal"));
     }
 }
 

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Client, api::DeleteParams, client::Body};
+use kube::{
+    Client,
+    api::{DeleteParams, EvictParams, Patch, PatchParams},
+    client::Body,
+};
 use serde_json::json;
 use tokio::{runtime::Runtime, sync::watch};
 use tower::{BoxError, ServiceExt as _};
@@ -149,6 +153,31 @@ async fn s3_55_how_containers_ended_survives_an_agent_that_is_killed_before_it_i
     })
     .await;
     assert_eq!(codes.last(), Some(&143));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s5_30_conditions_that_others_set_behind_the_agents_back_stay() {
+    let rig = Rig::new(FakeRuntime::new([("main", stops(143))])).await;
+    rig.create(json!({"containers": [container("main")]})).await;
+    rig.until_phase("Running").await;
+    let condition = json!({"type": "example.com/checked", "status": "True"});
+    let patch = Patch::Strategic(json!({"status": {"conditions": [condition]}}));
+    rig.pods().patch_status("p", &PatchParams::default(), &patch).await.expect("set");
+    rig.pods().evict("p", &EvictParams::default()).await.expect("evicted");
+    let mut last = None;
+    rig.until("gone", |pod| {
+        last = pod.cloned().or_else(|| last.take());
+        pod.is_none()
+    })
+    .await;
+    let last = last.expect("seen before");
+    assert_eq!(phase(&last), Some("Failed"));
+    let conditions = last.status.and_then(|s| s.conditions).expect("conditions");
+    for (type_, reason) in [("example.com/checked", None), ("DisruptionTarget", Some("EvictionByEvictionAPI"))] {
+        let of_type: Vec<_> = conditions.iter().filter(|c| c.type_ == type_).collect();
+        assert_eq!(of_type.len(), 1, "{type_}: {conditions:?}");
+        assert_eq!(of_type[0].reason.as_deref(), reason);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
