@@ -122,8 +122,8 @@ impl PodMachine {
         let mut actions = InitActions { initialised: self.plan.init_count() == 0, ..InitActions::default() };
         let last = self.plan.init_count().saturating_sub(1);
         // S2-17: a main that is created or running proves that the pod was initialised; one that has exited
-        // does not, since it may belong to an older sandbox.
-        let mut initialised_before = self.plan.main_indices().any(|idx| self.is_created_or_running(idx));
+        // or belongs to an older sandbox does not.
+        let mut initialised_before = self.plan.main_indices().any(|idx| self.is_alive_in_sandbox(idx));
         actions.initialised |= initialised_before;
         for idx in self.plan.init_indices().rev() {
             let plan = self.plan.container(idx);
@@ -244,8 +244,10 @@ impl PodMachine {
         (kills, starts, kept)
     }
 
-    fn is_created_or_running(&self, idx: ContainerIdx) -> bool {
-        self.containers[idx.index()].current.as_ref().is_some_and(|instance| !instance.is_dead())
+    fn is_alive_in_sandbox(&self, idx: ContainerIdx) -> bool {
+        let sandbox = self.sandbox.ready().map(|view| view.id.as_str());
+        let current = self.containers[idx.index()].current.as_ref();
+        current.is_some_and(|instance| !instance.is_dead() && Some(instance.view.sandbox.as_str()) == sandbox)
     }
 
     /// Returns whether a container that does not run is to be started (kubelet `ShouldContainerBeRestarted`).

@@ -172,6 +172,25 @@ show sandbox start SandboxChanged
 }
 
 #[test]
+fn s2_17_s3_51_a_main_that_a_lost_sandbox_has_left_unstarted_proves_nothing() {
+    // The agent dies when it is about to start the main, and the sandbox goes before another attempt.
+    let script = "i1: runs 3s\napp: image takes 5s\nat 7s agent dies after 6 behind 0\nat 10s sandbox lost\n\
+                  until 30s\nshow start create restarted";
+    check(
+        &pod("Always", &["i1"], &["app"]),
+        script,
+        expect![[r#"
+        0.0    > create sandbox 0
+        0.0    > start i1
+        13.0   ! SandboxChanged: Pod sandbox changed, it will be killed and re-created.
+        13.0   > create sandbox 1
+        13.0   > start i1
+        21.0   > start app
+    "#]],
+    );
+}
+
+#[test]
 fn s3_09_s3_59_containers_whose_records_are_gone_have_ended_unseen_and_start_anew() {
     check(
         &pod("Always", &["i1", "s1+"], &["app"]),

@@ -10,6 +10,7 @@ use testkit::engine::{Action, Fact, Said, World};
 #[derive(Debug)]
 pub(crate) struct Guard {
     heard: usize,
+    life: u64,
     last: Option<PodStatus>,
     /// Shortest grace that any kill of the pod may have.
     grace: Duration,
@@ -22,16 +23,25 @@ pub(crate) struct Guard {
 
 impl Guard {
     pub(crate) fn new(world: &World) -> Self {
-        Self { heard: 0, last: None, grace: world.plan().grace, killing_since: None, remembers: true, steps: 0 }
+        Self {
+            heard: 0,
+            life: 0,
+            last: None,
+            grace: world.plan().grace,
+            killing_since: None,
+            remembers: true,
+            steps: 0,
+        }
     }
 
     /// Takes note of what is about to happen.
     pub(crate) fn expect(&mut self, action: &Action) {
         match action {
             Action::Delete { grace: Some(grace) } => self.grace = self.grace.min(*grace),
-            Action::AgentRestarts => self.killing_since = None,
-            Action::RecordsLost => (self.killing_since, self.remembers) = (None, false),
+            Action::RecordsLost => self.remembers = false,
             Action::Delete { grace: None }
+            | Action::AgentRestarts
+            | Action::AgentDies { .. }
             | Action::Exit { .. }
             | Action::SandboxLost
             | Action::ShutDown
@@ -78,6 +88,11 @@ impl Guard {
     }
 
     fn hear(&mut self, world: &World, said: &Said) -> Result<(), String> {
+        if said.life != self.life {
+            self.life = said.life;
+            self.killing_since = None;
+            self.last = world.log().from.as_ref().map(|(stored, _)| stored.clone());
+        }
         match &said.output {
             Output::Status(status) => self.status(status),
             Output::Run { effect, .. } => self.effect(world, said.at, effect),

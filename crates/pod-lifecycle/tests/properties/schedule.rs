@@ -47,10 +47,10 @@ impl Schedule {
         Ok(())
     }
 
-    /// Adds agent restarts.
-    pub(crate) fn with(&self, restarts: Vec<Duration>) -> Self {
+    /// Adds actions.
+    pub(crate) fn with(&self, actions: Vec<(Duration, Action)>) -> Self {
         let mut schedule = self.clone();
-        schedule.actions.extend(restarts.into_iter().map(|at| (at, Action::AgentRestarts)));
+        schedule.actions.extend(actions);
         schedule.actions.sort_by_key(|(at, _)| *at);
         schedule
     }
@@ -129,8 +129,8 @@ pub(crate) fn completing() -> impl Strategy<Value = Schedule> {
     })
 }
 
-/// Pods whose outcome hangs on nothing but what their containers do, and times of agent restarts.
-pub(crate) fn with_restarts() -> impl Strategy<Value = (Schedule, Vec<Duration>)> {
+/// Pods whose outcome hangs on nothing but what their containers do, and restarts of the agent.
+pub(crate) fn with_restarts() -> impl Strategy<Value = (Schedule, Vec<(Duration, Action)>)> {
     let pods = pod(vec(0..3_u8, 0..4), 1..3, prop_oneof![Just("OnFailure"), Just("Never")]);
     pods.prop_flat_map(|(yaml, names)| {
         // Deadlines, and mains that a probe or a hook ends, make the outcome a matter of time.
@@ -149,7 +149,8 @@ pub(crate) fn with_restarts() -> impl Strategy<Value = (Schedule, Vec<Duration>)
                 seed,
             },
         );
-        (schedule, vec((0..40_000_u64).prop_map(millis), 1..4))
+        let dies = prop_oneof![1 => Just(Action::AgentRestarts), 3 => death()];
+        (schedule, vec(((0..40_000_u64).prop_map(millis), dies), 1..4))
     })
 }
 
@@ -300,7 +301,8 @@ fn action(names: Vec<String>) -> impl Strategy<Value = Action> {
     prop_oneof![
         4 => (name(), prop_oneof![Just(0), Just(1), Just(137)]).prop_map(|(name, code)| Action::Exit { name, code }),
         2 => option::of((0..15_u64).prop_map(Duration::from_secs)).prop_map(|grace| Action::Delete { grace }),
-        3 => Just(Action::AgentRestarts),
+        1 => Just(Action::AgentRestarts),
+        3 => death(),
         2 => Just(Action::SandboxLost),
         1 => Just(Action::RecordsLost),
         1 => (name(), prop_oneof![Just("one"), Just("two")])
@@ -311,6 +313,11 @@ fn action(names: Vec<String>) -> impl Strategy<Value = Action> {
         }),
         1 => prop::sample::select(vec!["e0", "e1"]).prop_map(|name| Action::Debug(name.to_owned())),
     ]
+}
+
+/// A death of the agent between any two steps.
+fn death() -> impl Strategy<Value = Action> {
+    (0..60_u32, 0..3_usize).prop_map(|(after, behind)| Action::AgentDies { after, behind })
 }
 
 fn millis(n: u64) -> Duration {

@@ -14,7 +14,8 @@
 //! `postStart|preStop takes D | fails [after D] | hangs`, `startup|liveness|readiness passes | fails |
 //! fails until D | fails from D | errs`.
 //!
-//! Actions: `exit NAME N`, `delete [grace N]`, `node shuts down`, `agent restarts`, `sandbox lost`, `records lost`, `records of NAME lost`, `image NAME IMAGE`,
+//! Actions: `exit NAME N`, `delete [grace N]`, `node shuts down`, `agent restarts`,
+//! `agent dies after MOMENTS behind STATUSES`, `sandbox lost`, `records lost`, `records of NAME lost`, `image NAME IMAGE`,
 //! `resize NAME cpu=Q memory=Q [deferred|infeasible]` (requests and limits), `evict TEXT`,
 //! `deadline D`, `debug NAME` (an ephemeral container comes), and a behaviour line (`at 5s app: cannot start`). Without a time: `volumes fail until D`,
 //! `sandbox fails until D`, `until D`, `verbose` (every step), `show WORD…` (only lines that have one of the words).
@@ -61,6 +62,13 @@ pub enum Action {
     ShutDown,
     /// The agent dies and comes back.
     AgentRestarts,
+    /// The agent dies in the midst of its work and comes back.
+    AgentDies {
+        /// How many moments later ([`World::die_after`]).
+        after: u32,
+        /// How many statuses are not stored.
+        behind: usize,
+    },
     /// The sandbox ends.
     SandboxLost,
     /// All that the runtime has of the pod is gone, and the agent comes back.
@@ -267,6 +275,7 @@ impl Action {
             }
             Self::ShutDown => world.shut_down(),
             Self::AgentRestarts => world.restart_agent(),
+            Self::AgentDies { after, behind } => world.die_after(*after, *behind),
             Self::SandboxLost => world.lose_sandbox(),
             Self::RecordsLost => world.lose_records(),
             Self::RecordsOf(name) => world.lose_records_of(name),
@@ -368,6 +377,9 @@ fn action(words: &[&str]) -> Option<Action> {
         ["delete", "grace", grace] => Action::Delete { grace: Some(duration(&format!("{grace}s"))?) },
         ["node", "shuts", "down"] => Action::ShutDown,
         ["agent", "restarts"] => Action::AgentRestarts,
+        ["agent", "dies", "after", after, "behind", behind] => {
+            Action::AgentDies { after: after.parse().ok()?, behind: behind.parse().ok()? }
+        }
         ["sandbox", "lost"] => Action::SandboxLost,
         ["records", "lost"] => Action::RecordsLost,
         ["records", "of", name, "lost"] => Action::RecordsOf((*name).to_owned()),

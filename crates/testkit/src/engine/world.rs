@@ -31,8 +31,19 @@ pub struct WorldOptions {
 pub struct Said {
     /// Time since the world began.
     pub at: Duration,
+    /// In which life of the agent, counted from zero.
+    pub life: u64,
     /// What was said.
     pub output: Output,
+}
+
+/// A death of the agent that is to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Death {
+    /// Moments until then.
+    after: u32,
+    /// How many of the last statuses are not stored by then.
+    behind: usize,
 }
 
 /// Something that has really happened.
@@ -84,10 +95,13 @@ pub struct World {
     sandboxes: Vec<SandboxView>,
     containers: BTreeMap<String, Process>,
     /// Effects that were started and neither answered nor cancelled.
-    open: BTreeMap<EffectId, Effect>,
+    open: BTreeMap<Asked, Effect>,
     stored: PodStatus,
     said: Vec<Said>,
     life_began: usize,
+    /// What was said before this is stored.
+    settled: usize,
+    death: Option<Death>,
     log: Log,
     facts: Vec<Fact>,
     finished: Option<Outcome>,
@@ -102,14 +116,17 @@ pub struct World {
 struct Process {
     view: ContainerView,
     /// Set while it stops, with those who wait for it.
-    stops: BTreeSet<EffectId>,
+    stops: BTreeSet<Asked>,
 }
+
+/// An effect of one life of the agent: the next one numbers its own anew.
+type Asked = (u64, EffectId);
 
 #[derive(Debug, Clone, PartialEq)]
 enum Event {
     /// The effect takes place, and is answered.
-    Act(EffectId),
-    Answer(EffectId, EffectResult),
+    Act(Asked),
+    Answer(Asked, EffectResult),
     /// A process ends.
     Exit {
         id: String,
@@ -137,6 +154,8 @@ impl World {
             stored: PodStatus::default(),
             said: Vec::new(),
             life_began: 0,
+            settled: 0,
+            death: None,
             log,
             facts: Vec::new(),
             finished: None,
@@ -356,7 +375,7 @@ impl World {
             process.stops.clear();
         }
         self.lives += 1;
-        self.life_began = self.said.len();
+        (self.life_began, self.settled, self.death) = (self.said.len(), self.said.len(), None);
         let view = RuntimeView {
             sandboxes: self.sandboxes.clone(),
             containers: self.containers.values().map(|process| process.view.clone()).collect(),
@@ -368,13 +387,56 @@ impl World {
         self.drain();
     }
 
+    /// Lets the agent die so many moments from now, and come back. Moments are when it is about to hear of something
+    /// and when it is about to do what it has decided; so this is between any two steps of its life. Its last statuses
+    /// are not stored then, except for those that a removal of the sandbox has waited for.
+    pub fn die_after(&mut self, moments: u32, behind: usize) {
+        self.death = Some(Death { after: moments, behind });
+    }
+
+    /// Lets a moment pass. Returns whether the agent has died in it.
+    fn dies(&mut self) -> bool {
+        let Some(death) = &mut self.death else { return false };
+        if let Some(after) = death.after.checked_sub(1) {
+            death.after = after;
+            return false;
+        }
+        let behind = death.behind;
+        self.lose_statuses(behind);
+        self.restart_agent();
+        true
+    }
+
+    fn lose_statuses(&mut self, behind: usize) {
+        let statuses = self.said.iter().enumerate().skip(self.life_began).rev();
+        let mut statuses = statuses.filter_map(|(at, said)| match &said.output {
+            Output::Status(status) => Some((at, status)),
+            Output::Run { .. }
+            | Output::Cancel(_)
+            | Output::Event(_)
+            | Output::Moment(_)
+            | Output::Finished(_)
+            | Output::Wait(_) => None,
+        });
+        let mut lost = 0;
+        let stored = statuses.find(|(at, _)| {
+            lost += 1;
+            *at < self.settled || lost > behind
+        });
+        self.stored = match (stored, &self.log.from) {
+            (Some((_, status)), _) => (**status).clone(),
+            (None, Some((status, _))) => status.clone(),
+            (None, None) => PodStatus::default(),
+        };
+    }
+
     fn clock(&self) -> Now {
         at(self.now, self.lives)
     }
 
     /// Hands over any input.
     pub fn tell(&mut self, input: Input) {
-        if self.finished.is_some() {
+        if self.finished.is_some() || self.dies() {
             return;
         }
         let now = self.clock();
@@ -386,21 +448,25 @@ impl World {
     fn drain(&mut self) {
         loop {
             let output = self.machine.poll();
+            if !matches!(output, Output::Wait(_)) && self.dies() {
+                return;
+            }
             match &output {
                 Output::Wait(_) => return,
                 Output::Run { id, effect } => {
-                    self.open.insert(*id, effect.clone());
+                    let asked = (self.lives, *id);
+                    self.open.insert(asked, effect.clone());
                     let delay = self.latency();
-                    self.later(delay, Event::Act(*id));
+                    self.later(delay, Event::Act(asked));
                 }
                 Output::Cancel(id) => {
-                    self.open.remove(id);
+                    self.open.remove(&(self.lives, *id));
                 }
                 Output::Status(status) => self.stored = (**status).clone(),
                 Output::Finished(outcome) => self.finished = Some(*outcome),
                 Output::Event(_) | Output::Moment(_) => {}
             }
-            self.said.push(Said { at: self.now, output });
+            self.said.push(Said { at: self.now, life: self.lives, output });
         }
     }
 
@@ -435,13 +501,13 @@ impl World {
         }
     }
 
-    fn answer(&mut self, effect: EffectId, result: EffectResult) {
-        if self.open.remove(&effect).is_some() {
-            self.tell(Input::Done { effect, result });
+    fn answer(&mut self, asked: Asked, result: EffectResult) {
+        if self.open.remove(&asked).is_some() {
+            self.tell(Input::Done { effect: asked.1, result });
         }
     }
 
-    fn act(&mut self, id: EffectId) {
+    fn act(&mut self, id: Asked) {
         let Some(effect) = self.open.get(&id).cloned() else { return };
         match effect {
             Effect::PrepareVolumes => {
@@ -455,6 +521,7 @@ impl World {
                 self.answer(id, EffectResult::Done);
             }
             Effect::RemoveSandbox { sandbox } => {
+                self.settled = self.said.len();
                 self.sandboxes.retain(|view| view.id != sandbox);
                 self.containers.retain(|_, process| process.view.sandbox != sandbox);
                 self.answer(id, EffectResult::Done);
@@ -486,7 +553,7 @@ impl World {
         if self.now >= until { Ok(()) } else { Err(failure(reason, message)) }
     }
 
-    fn create_sandbox(&mut self, id: EffectId, attempt: u32) {
+    fn create_sandbox(&mut self, id: Asked, attempt: u32) {
         let result = self.fails_until(self.sandbox_fails_until, "FailedCreatePodSandBox", "no network").map(|()| {
             let host = u8::try_from(attempt % 200).unwrap_or_default() + 2;
             SandboxView {
@@ -511,7 +578,7 @@ impl World {
         self.behaviours.get(self.plan.container(container).name()).cloned().unwrap_or_default()
     }
 
-    fn ensure_image(&mut self, id: EffectId, container: ContainerIdx) {
+    fn ensure_image(&mut self, id: Asked, container: ContainerIdx) {
         let present = EffectResult::Image(Ok(PulledImage { pulled: None }));
         match self.behaviour(container).image {
             ImageBehaviour::Present => self.answer(id, present),
@@ -528,7 +595,7 @@ impl World {
         }
     }
 
-    fn create_container(&mut self, effect: EffectId, container: ContainerIdx, sandbox: String, attempt: u32) {
+    fn create_container(&mut self, effect: Asked, container: ContainerIdx, sandbox: String, attempt: u32) {
         if self.behaviour(container).config_error_until.is_some_and(|until| self.now < until) {
             let failed = failure("CreateContainerConfigError", "configmap \"c\" not found");
             return self.answer(effect, EffectResult::Created(Err(failed)));
@@ -550,7 +617,7 @@ impl World {
         self.answer(effect, EffectResult::Created(Ok(id)));
     }
 
-    fn start_container(&mut self, effect: EffectId, container: ContainerIdx, id: &str) {
+    fn start_container(&mut self, effect: Asked, container: ContainerIdx, id: &str) {
         let behaviour = self.behaviour(container);
         let wall = self.clock().wall;
         let Some(process) = self.containers.get_mut(id) else {
@@ -576,7 +643,7 @@ impl World {
         self.answer(effect, EffectResult::Started(Ok(view)));
     }
 
-    fn run_hook(&mut self, effect: EffectId, container: ContainerIdx, id: &str, kind: HookKind) {
+    fn run_hook(&mut self, effect: Asked, container: ContainerIdx, id: &str, kind: HookKind) {
         let behaviour = self.behaviour(container);
         let Hook { takes, ok } = if kind == HookKind::PostStart { behaviour.post_start } else { behaviour.pre_stop };
         let running = self.containers.get(id).is_some_and(|process| is_running(&process.view));
@@ -591,7 +658,7 @@ impl World {
         }
     }
 
-    fn probe(&mut self, effect: EffectId, container: ContainerIdx, id: &str, kind: ProbeKind) {
+    fn probe(&mut self, effect: Asked, container: ContainerIdx, id: &str, kind: ProbeKind) {
         let behaviour = self.behaviour(container);
         let rule = match kind {
             ProbeKind::Startup => behaviour.startup,
@@ -615,7 +682,7 @@ impl World {
         self.answer(effect, EffectResult::Probe(outcome));
     }
 
-    fn stop_container(&mut self, effect: EffectId, container: ContainerIdx, id: &str, grace: Duration) {
+    fn stop_container(&mut self, effect: Asked, container: ContainerIdx, id: &str, grace: Duration) {
         let behaviour = self.behaviour(container);
         if let Err(failed) = self.fails_until(behaviour.stop_fails_until, "StopError", "the runtime is busy") {
             return self.answer(effect, EffectResult::Stopped(Err(failed)));
