@@ -12,6 +12,7 @@
 pub mod apply;
 pub mod cron;
 pub mod decode;
+pub mod duration;
 pub mod event;
 pub mod field;
 pub mod limits;
@@ -28,6 +29,7 @@ pub mod scheme;
 pub mod selector;
 pub mod status;
 pub mod table;
+pub mod taint;
 pub mod time;
 pub mod validate;
 

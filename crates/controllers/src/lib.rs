@@ -26,6 +26,7 @@ mod reflector;
 pub mod replicaset;
 pub mod scheduler;
 mod shrink;
+mod taints;
 pub mod ttl;
 mod wiring;
 

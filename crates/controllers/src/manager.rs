@@ -13,7 +13,7 @@ use crate::wiring;
 /// Which controllers run, and with what.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Bind pods to nodes. Off against a cluster that has a scheduler.
+    /// Bind pods to nodes, and taint nodes that are short of something. Off against a cluster that has a scheduler.
     pub scheduler: bool,
     /// The only node to bind pods to; any node if none.
     pub node_name: Option<String>,

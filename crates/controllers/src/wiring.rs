@@ -25,7 +25,7 @@ use crate::meta::{self, Key};
 use crate::queue::{Next, Queue, work};
 use crate::reflector::{MetadataOf, reflect};
 use crate::scheduler::{self, Scheduler};
-use crate::{cronjob, deployment, endpoints, job, podgc, quota, replicaset, shrink, ttl};
+use crate::{cronjob, deployment, endpoints, job, podgc, quota, replicaset, shrink, taints, ttl};
 
 /// Passes that one controller makes at a time.
 const PASSES: usize = 16;
@@ -57,6 +57,7 @@ pub(crate) fn controllers(client: Client, options: Options, recorder: Recorder) 
     }
     if wiring.options.scheduler {
         wiring.scheduler(&caches);
+        wiring.taints(&caches);
     }
     if wiring.options.endpoints {
         wiring.endpoints(&caches);
@@ -344,6 +345,18 @@ impl Wiring {
         let watched = (Arc::clone(&scheduler), Arc::clone(&queue));
         caches.nodes.on_change(move |change| watched.0.node_changed(&change, &watched.1));
         self.work(&caches.pods, queue, move |key| Arc::clone(&scheduler).pass(key));
+    }
+
+    fn taints(&mut self, caches: &Caches) {
+        let controller = Arc::new(taints::Controller {
+            client: self.client.clone(),
+            nodes: Arc::clone(&caches.nodes),
+            clock: Arc::clone(&self.options.clock),
+        });
+        let queue = Arc::new(Queue::new());
+        let watched = Arc::clone(&queue);
+        caches.nodes.on_change(move |change| taints::Controller::node_changed(&change, &watched));
+        self.work(&caches.nodes, queue, move |key| Arc::clone(&controller).pass(key));
     }
 
     fn endpoints(&mut self, caches: &Caches) {

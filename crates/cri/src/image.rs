@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Nanos;
+
 /// The user an image wants its containers to run as.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ImageUser {
@@ -43,6 +45,15 @@ pub struct ImageInfo {
     pub labels: BTreeMap<String, String>,
     /// Put into the store by hand: not removed by garbage collection, and used without asking a registry.
     pub pinned: bool,
+}
+
+/// An image that no container is made of, and that nobody put into the store by hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnusedImage {
+    /// Digest of its configuration.
+    pub id: String,
+    /// When it was pulled, or the last container of it was made or removed: whichever came last.
+    pub used_at: Nanos,
 }
 
 /// Credentials for one registry. Its `Debug` hides the secrets.

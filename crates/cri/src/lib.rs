@@ -22,7 +22,7 @@ pub use container::{
 };
 pub use error::{Error, ObjectKind, Result};
 pub use event::{RuntimeEvent, RuntimeEventKind};
-pub use image::{ImageAuth, ImageInfo, ImageUser};
+pub use image::{ImageAuth, ImageInfo, ImageUser, UnusedImage};
 pub use sandbox::{
     DnsConfig, HostAlias, Memory, MemoryVolume, NamespaceMode, Namespaces, PodMetadata, PortMapping, Protocol,
     SandboxConfig, SandboxId, SandboxMemory, SandboxState, SandboxStatus,

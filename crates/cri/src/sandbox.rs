@@ -176,6 +176,8 @@ pub struct SandboxStatus {
 pub struct Memory {
     /// Bytes in use, caches included.
     pub used: u64,
+    /// Bytes in use without those of files that have not been used for a while: what cannot be had back for nothing.
+    pub working_set: u64,
     /// Most bytes that may be used; `None`: no limit.
     pub limit: Option<u64>,
 }

@@ -6,7 +6,7 @@ use tokio::sync::broadcast;
 
 use crate::{
     ContainerConfig, ContainerFilter, ContainerId, ContainerStatus, ExecOutput, ExecRequest, ImageAuth, ImageInfo,
-    Resources, Result, RuntimeEvent, SandboxConfig, SandboxId, SandboxMemory, SandboxStatus,
+    Resources, Result, RuntimeEvent, SandboxConfig, SandboxId, SandboxMemory, SandboxStatus, UnusedImage,
 };
 
 /// Runs sandboxes and containers.
@@ -69,6 +69,13 @@ pub trait RuntimeService: Send + Sync + 'static {
     /// Returns the memory that a sandbox and the containers in it use, and may use.
     fn memory(&self, sandbox: &SandboxId) -> impl Future<Output = Result<SandboxMemory>> + Send;
 
+    /// Returns how many processes a sandbox has, those of its containers included.
+    fn processes(&self, sandbox: &SandboxId) -> impl Future<Output = Result<usize>> + Send;
+
+    /// Waits until processes of the machine have to wait for memory; for ever where nobody tells. While they do, it
+    /// returns every few seconds.
+    fn memory_stall(&self) -> impl Future<Output = ()> + Send;
+
     /// Returns the directory of the host that holds what a container has written to its root file system.
     fn writable_layer(&self, id: &ContainerId) -> impl Future<Output = Result<PathBuf>> + Send;
 
@@ -99,4 +106,13 @@ pub trait ImageService: Send + Sync + 'static {
 
     /// Removes a name, and the image with its last name. A missing one is no error.
     fn remove_image(&self, image: &str) -> impl Future<Output = Result<()>> + Send;
+
+    /// Returns the directory where images are kept.
+    fn image_dir(&self) -> PathBuf;
+
+    /// Lists the images that may be removed, the one that was not used for longest first.
+    fn unused_images(&self) -> impl Future<Output = Result<Vec<UnusedImage>>> + Send;
+
+    /// Removes an image with all its names, unless it has come into use; tells whether it did.
+    fn remove_unused_image(&self, id: &str) -> impl Future<Output = Result<bool>> + Send;
 }

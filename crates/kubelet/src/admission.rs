@@ -3,14 +3,23 @@
 
 use std::collections::BTreeMap;
 
-use apimachinery::resources::{Amounts, pod_requests};
+use apimachinery::{
+    resources::{Amounts, QosClass, pod_requests, qos_class},
+    taint::tolerates,
+};
 use cri::PortMapping;
 use k8s_openapi::{
-    api::core::v1::{Pod, PodSpec, PodStatus},
+    api::core::v1::{Pod, PodSpec, PodStatus, Taint},
     apimachinery::pkg::api::resource::Quantity as ApiQuantity,
 };
 
-use crate::{clock, resources::quantity, sandbox_config::port_mappings, sysctls};
+use crate::{
+    clock,
+    eviction::{Condition, is_critical},
+    resources::quantity,
+    sandbox_config::port_mappings,
+    sysctls,
+};
 
 /// Why a pod is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +48,26 @@ impl Rejection {
             ..PodStatus::default()
         }
     }
+}
+
+/// Checks a pod against what the node is short of (eviction_manager.go `Admit`, contract S4-56).
+pub(crate) fn check_conditions(pod: &Pod, conditions: &[Condition]) -> Result<(), Rejection> {
+    if conditions.is_empty() || is_critical(pod) {
+        return Ok(());
+    }
+    let taint = Taint {
+        key: "node.kubernetes.io/memory-pressure".to_owned(),
+        effect: "NoSchedule".to_owned(),
+        ..Taint::default()
+    };
+    let least = pod.spec.as_ref().is_some_and(|spec| qos_class(spec) == QosClass::BestEffort);
+    let mut tolerations = pod.spec.iter().flat_map(|spec| spec.tolerations.iter().flatten());
+    if conditions == [Condition::Memory] && (!least || tolerations.any(|one| tolerates(one, &taint))) {
+        return Ok(());
+    }
+    let names: Vec<_> = conditions.iter().map(|condition| condition.type_()).collect();
+    let message = format!("The node had condition: [{}]. ", names.join(" "));
+    Err(Rejection { reason: "Evicted".to_owned(), message })
 }
 
 /// Checks a pod against the labels of the node, what it has, and the pods that are there.
@@ -175,6 +204,29 @@ mod tests {
         let small = wants("0");
         let full = reason(&small, &[&small, &small, &small]).expect("rejected");
         assert_eq!(full.reason, "OutOfpods");
+    }
+
+    #[test]
+    fn s4_56_short_of_memory_a_node_takes_no_pods_without_requests_and_short_of_disk_none_but_critical_ones() {
+        let (memory, disk) = (Condition::Memory, Condition::Disk);
+        let refused = |pod: &Pod, conditions: &[Condition]| check_conditions(pod, conditions).err().map(|r| r.message);
+        let (burstable, least) = (wants("1"), wants("0"));
+        assert_eq!(refused(&least, &[]), None);
+        assert_eq!(refused(&burstable, &[memory]), None);
+        assert_eq!(refused(&least, &[memory]).as_deref(), Some("The node had condition: [MemoryPressure]. "));
+        assert_eq!(refused(&burstable, &[disk]).as_deref(), Some("The node had condition: [DiskPressure]. "));
+        let both = "The node had condition: [MemoryPressure DiskPressure]. ";
+        assert_eq!(refused(&burstable, &[memory, disk]).as_deref(), Some(both));
+        let toleration = json!({"key": "node.kubernetes.io/memory-pressure", "operator": "Exists"});
+        let tolerant = pod(json!({"containers": [], "tolerations": [toleration]}));
+        assert_eq!(refused(&tolerant, &[memory]), None);
+        assert!(refused(&tolerant, &[disk]).is_some());
+        let critical = pod(json!({"containers": [], "priority": 2_000_000_000}));
+        assert_eq!(refused(&critical, &[memory, disk]), None);
+        let rejection = check_conditions(&least, &[memory]).expect_err("refused");
+        assert_eq!(rejection.reason, "Evicted");
+        let message = "Pod was rejected: The node had condition: [MemoryPressure]. ";
+        assert_eq!(rejection.status(&least).message.as_deref(), Some(message));
     }
 
     #[test]

@@ -24,7 +24,9 @@ use crate::{
     admission::{self, Rejection},
     allocation,
     clock::Clock,
-    events, http_client,
+    events,
+    eviction::{self, Condition, Gauge, Roster},
+    http_client,
     names::{describe_pod, pod_uid},
     node,
     node_context::{ApiClient, NodeContext},
@@ -153,7 +155,9 @@ impl<R: RuntimeService + ImageService> Kubelet<R> {
         let tls = http_client::insecure_tls().map_err(KubeletError::Tls)?;
         let room = node::Room::read(&self.options);
         let (recorder, event_writer) = events::recorder(self.client.0.clone(), self.options.node_name.clone());
-        let node = self.register(&room).await;
+        let gauge = Gauge::new(&self.options.eviction, &self.options.root_dir, self.runtime.image_dir());
+        let clock = Clock::start();
+        let node = self.register(&room, &gauge.conditions(clock.now().mono)).await;
         // Subscribed before the listing: what happens in between is heard of twice rather than not at all.
         let runtime_events = self.runtime.events();
         let inventory = self.inventory().await.map_err(KubeletError::Runtime)?;
@@ -161,14 +165,18 @@ impl<R: RuntimeService + ImageService> Kubelet<R> {
             client: self.client.clone(),
             runtime: Arc::clone(&self.runtime),
             options: self.options.clone(),
-            clock: Clock::start(),
+            clock,
             events: recorder,
+            gauge,
+            roster: Roster::new(),
             labels: node::labels(&self.options),
             allocatable: room.allocatable.clone(),
             memory: node::memory_bytes(),
             shutting_down: self.shutting_down.subscribe(),
             tls,
         });
+        let heartbeat = node::heartbeat(Arc::clone(&context), room, node);
+        let eviction = eviction::run(Arc::clone(&context));
         let mut agent = Agent {
             context,
             inventory,
@@ -177,25 +185,19 @@ impl<R: RuntimeService + ImageService> Kubelet<R> {
             started: false,
             ungranted: BTreeSet::new(),
         };
-        tokio::join!(agent.serve(runtime_events), event_writer, self.heartbeat(room, node));
+        tokio::join!(agent.serve(runtime_events), event_writer, heartbeat, eviction);
         Ok(())
     }
 
-    async fn register(&self, room: &node::Room) -> Node {
+    async fn register(&self, room: &node::Room, conditions: &[Condition]) -> Node {
         let mut pause = FIRST_RETRY;
         loop {
-            match node::register(&self.client.0, &self.options, room).await {
+            match node::register(&self.client.0, &self.options, room, conditions).await {
                 Ok(node) => return node,
                 Err(e) => tracing::warn!(node = self.options.node_name, "node not registered, trying again: {e}"),
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LAST_RETRY);
-        }
-    }
-
-    async fn heartbeat(&self, room: node::Room, node: Node) {
-        if self.options.heartbeat {
-            node::heartbeat(self.client.0.clone(), Arc::clone(&self.runtime), self.options.clone(), room, node).await;
         }
     }
 
@@ -411,6 +413,7 @@ impl<R: RuntimeService + ImageService> Agent<R> {
         if *self.context.shutting_down.borrow() {
             return Err(Rejection::node_shutdown());
         }
+        admission::check_conditions(pod, &self.context.gauge.conditions(self.context.clock.now().mono))?;
         let active = self.active(None);
         let others: Vec<&Pod> = active.iter().map(AsRef::as_ref).collect();
         admission::check(pod, &others, &self.context.allocatable, &self.context.labels)

@@ -62,6 +62,12 @@ pub(crate) struct Regarding {
 }
 
 impl Regarding {
+    /// Names a node. The kubelet knows no other id than its name.
+    pub(crate) fn node(name: &str) -> Self {
+        let (namespace, name, uid) = ("default".to_owned(), name.to_owned(), name.to_owned());
+        Self { kind: "Node", namespace, name, uid, field_path: None }
+    }
+
     /// Names a pod, or a container of it.
     pub(crate) fn pod(plan: &PodPlan, field_path: Option<String>) -> Self {
         Self {

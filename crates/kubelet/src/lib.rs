@@ -11,6 +11,7 @@ mod container_config;
 mod downward;
 mod env;
 mod events;
+mod eviction;
 mod executor;
 mod hooks;
 mod http_client;
@@ -46,6 +47,7 @@ mod view;
 mod volumes;
 
 pub use agent::{Kubelet, KubeletError};
+pub use eviction::{EvictionFlagError, EvictionFlags, EvictionOptions, ImageGcOptions};
 pub use options::Options;
 pub use streaming::{PodName, SessionError};
 pub use timeline::TimelineRecord;

@@ -6,7 +6,12 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::Client;
 use tokio::sync::watch;
 
-use crate::{Options, clock::Clock, events::EventRecorder};
+use crate::{
+    Options,
+    clock::Clock,
+    events::EventRecorder,
+    eviction::{Gauge, Roster},
+};
 
 /// Handles and settings that every pod's driver needs.
 #[derive(Debug)]
@@ -21,6 +26,10 @@ pub(crate) struct NodeContext<R> {
     pub(crate) clock: Clock,
     /// Events.
     pub(crate) events: EventRecorder,
+    /// What the node is short of.
+    pub(crate) gauge: Gauge,
+    /// Pods that could be evicted.
+    pub(crate) roster: Roster,
     /// Labels of the node object.
     pub(crate) labels: BTreeMap<String, String>,
     /// What the machine has and pods may use.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use tokio::sync::broadcast;
 
-use crate::TimelineRecord;
+use crate::{EvictionOptions, TimelineRecord};
 
 /// Version that the node reports, and the one in the user agents of probes and hooks.
 pub(crate) const KUBELET_VERSION: &str = "v1.36.2";
@@ -32,6 +32,8 @@ pub struct Options {
     pub seccomp_default: bool,
     /// Most pods at a time, as reported and enforced.
     pub max_pods: u32,
+    /// What the node evicts pods and removes images for; by default for nothing.
+    pub eviction: EvictionOptions,
     /// Whether the node renews a lease and reports what changed on it for as long as it runs. The node of a single
     /// command needs neither.
     pub heartbeat: bool,
@@ -53,6 +55,7 @@ impl Options {
             cluster_domain: "cluster.local".to_owned(),
             seccomp_default: false,
             max_pods: DEFAULT_MAX_PODS,
+            eviction: EvictionOptions::default(),
             heartbeat: false,
             recorder: None,
         }

@@ -25,6 +25,7 @@ use tokio::{
 
 use crate::{
     events::Regarding,
+    eviction::{self, Eviction, Membership},
     executor::{EffectEnd, PodContext},
     linger,
     node_context::NodeContext,
@@ -80,6 +81,7 @@ pub(crate) struct PodWorker<R> {
     /// When the pod is to be measured next, if it has a limit that only looking can enforce.
     look: Option<Interval>,
     looks: JoinSet<Option<String>>,
+    membership: Membership,
     /// Held while volumes are being written again.
     refreshing: Arc<tokio::sync::Mutex<()>>,
     tokens: Arc<Tokens>,
@@ -130,6 +132,7 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
                 PodMachine::restore(plan.clone(), &last, seen, now, seed)
             }
         };
+        let membership = node.roster.join(&plan.uid, inbox.desired.clone());
         let look = storage_limits::has_limit(&plan.pod).then(|| tokio::time::interval(storage_limits::INTERVAL));
         Self {
             shutting_down: node.shutting_down.clone(),
@@ -146,6 +149,7 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
             sandbox,
             look,
             looks: JoinSet::new(),
+            membership,
             refreshing: Arc::default(),
             tokens: Arc::default(),
             known: Known::default(),
@@ -165,8 +169,8 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
             let input = self.next_input(deadline).await;
             self.machine.handle(self.node.clock.now(), input);
         }
-        let Self { node, plan, inbox, status, status_writer, paths, .. } = self;
-        drop(status);
+        let Self { node, plan, inbox, status, status_writer, paths, membership, .. } = self;
+        drop((membership, status));
         let end = status_writer.await.unwrap_or(WriterEnd::Recorded);
         linger::until_gone(&node, &plan, &paths, inbox.desired, end).await;
     }
@@ -259,7 +263,14 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
                 Ok(()) = self.inbox.desired.changed() => self.observe_update(),
                 () = self.inbox.refresh.notified() => self.refresh_volumes(),
                 () = next_look(&mut self.look), if self.looks.is_empty() => self.look(),
-                Some(Ok(Some(message))) = self.looks.join_next() => return Input::Evict { message },
+                Some(Ok(Some(message))) = self.looks.join_next() => {
+                    return Input::Evict { message, grace: eviction::IMMEDIATE, disruption: false };
+                }
+                Ok(()) = self.membership.eviction.changed() => {
+                    if let Some(Eviction { message, grace }) = self.membership.eviction.borrow_and_update().clone() {
+                        return Input::Evict { message, grace, disruption: true };
+                    }
+                }
                 () = renewal => {
                     if self.tokens.take_due() {
                         self.refresh_volumes();

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     fn memory(used: u64, limit: u64) -> Memory {
-        Memory { used, limit: Some(limit) }
+        Memory { used, working_set: used, limit: Some(limit) }
     }
 
     fn limit(bytes: u64) -> Resources {

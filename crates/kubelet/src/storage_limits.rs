@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,7 +15,7 @@ use apimachinery::resources as rules;
 use cri::{ContainerFilter, ImageService, RuntimeService};
 use k8s_openapi::api::core::v1::{Pod, Volume};
 
-use crate::{executor::PodContext, paths::PodPaths, resources::quantity, volumes};
+use crate::{executor::PodContext, names::pod_uid, paths::PodPaths, resources::quantity, volumes};
 
 /// How often pods are measured (kubelet `monitoringInterval`).
 pub(crate) const INTERVAL: Duration = Duration::from_secs(10);
@@ -22,32 +23,43 @@ const STORAGE: &str = "ephemeral-storage";
 
 /// Bytes that a pod uses on disk.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Usage {
+pub(crate) struct Usage {
     /// By name: root file system and logs.
-    containers: BTreeMap<String, u64>,
+    pub(crate) containers: BTreeMap<String, u64>,
     /// By name: volumes that count as the pod's own.
     volumes: BTreeMap<String, u64>,
+    /// Files of all of these.
+    pub(crate) inodes: u64,
+}
+
+impl Usage {
+    /// Returns the bytes of all.
+    pub(crate) fn total(&self) -> u64 {
+        self.containers.values().chain(self.volumes.values()).sum()
+    }
 }
 
 impl<R: RuntimeService + ImageService> PodContext<R> {
     /// Measures the pod, and says why it is to be evicted if it is. What cannot be measured counts as nothing.
     pub(crate) async fn over_storage_limit(self) -> Option<String> {
-        let mut places = BTreeMap::new();
-        let filter = ContainerFilter { sandbox: None, pod_uid: Some(self.plan.uid.clone()) };
-        let mut all = self.node.runtime.list_containers(filter).await.ok()?;
-        all.sort_by_key(|container| (container.attempt, container.created_at));
-        for container in all {
-            if let Ok(layer) = self.node.runtime.writable_layer(&container.id).await {
-                let logs = self.paths.logs.join(&container.name);
-                places.insert(container.name, [layer, logs]);
-            }
-        }
-        let measured = tokio::task::spawn_blocking(move || {
-            let usage = measure(&self.plan.pod, &self.paths, &places);
-            exceeded(&self.plan.pod, &usage)
-        });
-        measured.await.ok()?
+        exceeded(&self.plan.pod, &usage(&*self.node.runtime, &self.plan.pod, &self.paths).await?)
     }
+}
+
+/// Measures a pod; `None`: the runtime does not say what it has of it.
+pub(crate) async fn usage<R: RuntimeService>(runtime: &R, pod: &Arc<Pod>, paths: &PodPaths) -> Option<Usage> {
+    let mut places = BTreeMap::new();
+    let filter = ContainerFilter { sandbox: None, pod_uid: Some(pod_uid(pod).to_owned()) };
+    let mut all = runtime.list_containers(filter).await.ok()?;
+    all.sort_by_key(|container| (container.attempt, container.created_at));
+    for container in all {
+        if let Ok(layer) = runtime.writable_layer(&container.id).await {
+            let logs = paths.logs.join(&container.name);
+            places.insert(container.name, [layer, logs]);
+        }
+    }
+    let (pod, paths) = (Arc::clone(pod), paths.clone());
+    tokio::task::spawn_blocking(move || measure(&pod, &paths, &places)).await.ok()
 }
 
 /// Tells whether a pod has a limit of local storage.
@@ -60,12 +72,19 @@ pub(crate) fn has_limit(pod: &Pod) -> bool {
 fn measure(pod: &Pod, paths: &PodPaths, places: &BTreeMap<String, [PathBuf; 2]>) -> Usage {
     let on_disk = |volume: &&Volume| volume.empty_dir.is_some() && !in_memory(volume);
     let volumes = volumes::volumes_of(pod).filter(on_disk);
-    Usage {
-        containers: places.iter().map(|(name, dirs)| (name.clone(), dirs.iter().map(|dir| size(dir)).sum())).collect(),
-        volumes: volumes
-            .map(|volume| (volume.name.clone(), size(&paths.disk_volume(volumes::EMPTY_DIR, &volume.name))))
-            .collect(),
-    }
+    let mut inodes = 0;
+    let mut sum = |dirs: &[PathBuf]| {
+        let sizes = dirs.iter().map(|dir| size(dir));
+        sizes.fold(0, |bytes, size| {
+            inodes += size.inodes;
+            bytes + size.bytes
+        })
+    };
+    let containers = places.iter().map(|(name, dirs)| (name.clone(), sum(dirs))).collect();
+    let volumes = volumes
+        .map(|volume| (volume.name.clone(), sum(&[paths.disk_volume(volumes::EMPTY_DIR, &volume.name)])))
+        .collect();
+    Usage { containers, volumes, inodes }
 }
 
 /// Returns the message of the first limit that is exceeded: volumes first, then the pod, then containers.
@@ -77,8 +96,7 @@ fn exceeded(pod: &Pod, usage: &Usage) -> Option<String> {
             return Some(format!("Usage of EmptyDir volume {:?} exceeds the limit \"{limit}\". ", volume.name));
         }
     }
-    let total = usage.containers.values().chain(usage.volumes.values()).sum();
-    if let Some(&limit) = rules::pod_limits(spec).get(STORAGE).filter(|&&limit| exceeds(total, limit)) {
+    if let Some(&limit) = rules::pod_limits(spec).get(STORAGE).filter(|&&limit| exceeds(usage.total(), limit)) {
         return Some(format!("Pod ephemeral local storage usage exceeds the total limit of containers {limit}. "));
     }
     // Main containers only.
@@ -104,9 +122,16 @@ fn in_memory(volume: &Volume) -> bool {
     volume.empty_dir.as_ref().is_some_and(|source| source.medium.as_deref() == Some("Memory"))
 }
 
+/// What files take of the disk.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Size {
+    bytes: u64,
+    inodes: u64,
+}
+
 /// Adds up what the files below a directory take of the disk, each once. Links are not followed.
-fn size(dir: &Path) -> u64 {
-    let (mut total, mut seen) = (0, BTreeSet::new());
+fn size(dir: &Path) -> Size {
+    let (mut total, mut seen) = (Size::default(), BTreeSet::new());
     let mut left = vec![dir.to_owned()];
     while let Some(dir) = left.pop() {
         let Ok(entries) = std::fs::read_dir(&dir) else { continue };
@@ -114,7 +139,8 @@ fn size(dir: &Path) -> u64 {
             let Ok(meta) = entry.metadata() else { continue };
             // Only what has several names can come again: a container may make more files than there is memory for.
             if meta.is_dir() || meta.nlink() < 2 || seen.insert((meta.dev(), meta.ino())) {
-                total += meta.blocks() * BLOCK;
+                total.bytes += meta.blocks() * BLOCK;
+                total.inodes += 1;
             }
             if meta.is_dir() {
                 left.push(entry.path());
@@ -144,7 +170,7 @@ mod tests {
 
     fn usage(containers: &[(&str, u64)], volumes: &[(&str, u64)]) -> Usage {
         let map = |list: &[(&str, u64)]| list.iter().map(|(name, mib)| ((*name).to_owned(), mib << 20)).collect();
-        Usage { containers: map(containers), volumes: map(volumes) }
+        Usage { containers: map(containers), volumes: map(volumes), inodes: 0 }
     }
 
     #[test]
@@ -179,7 +205,8 @@ mod tests {
         std::fs::create_dir(dir.path().join("sub")).expect("made");
         std::fs::write(dir.path().join("sub/file"), vec![1; 1 << 20]).expect("written");
         let once = size(dir.path());
-        assert!(once >= 1 << 20, "{once}");
+        assert!(once.bytes >= 1 << 20, "{once:?}");
+        assert_eq!(once.inodes, 2);
         std::fs::hard_link(dir.path().join("sub/file"), dir.path().join("again")).expect("linked");
         assert_eq!(size(dir.path()), once);
         assert!(!has_limit(&pod(

@@ -69,6 +69,12 @@ impl RuntimeService for ExecOnly {
     async fn memory(&self, _: &SandboxId) -> cri::Result<cri::SandboxMemory> {
         unused()
     }
+    async fn processes(&self, _: &SandboxId) -> cri::Result<usize> {
+        unused()
+    }
+    async fn memory_stall(&self) {
+        std::future::pending().await
+    }
     async fn writable_layer(&self, _: &ContainerId) -> cri::Result<std::path::PathBuf> {
         unused()
     }

@@ -1,4 +1,4 @@
-//! Eviction by the node: the pod ends as failed (contract S4-57; kubelet `eviction_manager.go`
+//! Eviction by the node: the pod ends as failed (contract S4-56, S4-57; kubelet `eviction_manager.go`
 //! `evictPod`).
 
 use std::time::Duration;
@@ -6,17 +6,20 @@ use std::time::Duration;
 use crate::{EventType, PodMachine, machine::Life, status::Verdict};
 
 impl PodMachine {
-    /// Begins to end the pod, which is over a limit of its own. That is no disruption, and shows as none. One that is ending already goes on as it does.
-    pub(crate) fn evict(&mut self, message: String) {
-        if self.life != Life::Active || self.verdict.is_some() || self.delete_grace.is_some() {
+    /// Begins to end the pod: one that is over a limit of its own, which is no disruption and shows as none, or one
+    /// that has to go for the node's sake. One that is being deleted goes on with this grace if that is shorter; one
+    /// that is ending for another reason goes on as it does.
+    pub(crate) fn evict(&mut self, message: String, grace: Duration, disruption: bool) {
+        if self.delete_grace.is_some() && self.verdict.is_none() {
+            return self.delete(grace);
+        }
+        if self.life != Life::Active || self.verdict.is_some() {
             return;
         }
         self.event(None, EventType::Warning, REASON, message.clone());
-        self.verdict = Some(Verdict { reason: REASON, message, disruption: false });
-        self.delete(GRACE);
+        self.verdict = Some(Verdict { reason: REASON, message, disruption });
+        self.delete(grace);
     }
 }
 
 const REASON: &str = "Evicted";
-/// Grace of evictions by limits (`immediateEvictionGracePeriodSeconds`).
-const GRACE: Duration = Duration::from_secs(1);

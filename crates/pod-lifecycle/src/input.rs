@@ -22,10 +22,14 @@ pub enum Input {
         /// Grace in force.
         grace: Duration,
     },
-    /// The node ends the pod, which fails (contract S4-57).
+    /// The node ends the pod, which fails (contract S4-56, S4-57).
     Evict {
         /// For people; goes into status and event.
         message: String,
+        /// Longest grace.
+        grace: Duration,
+        /// The pod was well, and has to go for the node's sake.
+        disruption: bool,
     },
     /// A container was seen in a (new) state. Repeats are harmless.
     Container(ContainerView),

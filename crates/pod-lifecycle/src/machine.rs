@@ -190,7 +190,7 @@ impl PodMachine {
             Input::Desired(update) => self.update(update),
             Input::Delete { grace } => self.delete(grace),
             Input::ShutDown { grace } => self.shut_down(grace),
-            Input::Evict { message } => self.evict(message),
+            Input::Evict { message, grace, disruption } => self.evict(message, grace, disruption),
             Input::Container(view) => self.observe(view),
             Input::SandboxLost => self.lose_sandbox(),
             Input::Done { effect, result } => self.done(effect, result),

@@ -137,6 +137,32 @@ show resize Resize
 }
 
 #[test]
+fn s4_56_a_pod_that_has_to_go_for_the_nodes_sake_is_a_target_of_disruption() {
+    let script = "
+app: ignores TERM
+at 5s starve 3s The node was low on resource: memory.
+until 30s
+show Evicted Disruption # Failed
+";
+    check(
+        &pod("Always", &[], &["app"]),
+        script,
+        expect![[r#"
+        0.0    = Pending; [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:ContainerCreating rs #0
+        0.0    = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
+        5.0    ! Warning Evicted: The node was low on resource: memory.
+        5.0    = [Sandbox=True Initialized=True Ready=False/PodFailed Containers=False/PodFailed]
+        8.0    = Failed (Evicted); [Sandbox=False Initialized=True Ready=False/PodFailed Containers=False/PodFailed DisruptionTarget=True/TerminationByKubelet]; app Error(137) rs #0
+        8.0    # Failed
+    "#]],
+    );
+    let deleted = "app: ignores TERM\nat 1s delete grace 60\nat 2s starve 1s late\nuntil 90s\nshow Evicted Error";
+    check(&pod("Always", &[], &["app"]), deleted, expect![[r#"
+        61.0   = Failed; [Sandbox=False Initialized=True Ready=False/PodFailed Containers=False/PodFailed]; app Error(137) rs #0
+    "#]]);
+}
+
+#[test]
 fn s4_57_s12_15_a_pod_over_its_own_limits_fails_as_evicted_once() {
     let script = "
 app: ignores TERM

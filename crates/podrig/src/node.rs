@@ -45,6 +45,8 @@ pub struct NodeOptions {
     pub cron_jobs: bool,
     /// Where a server keeps its objects. `None`: in memory, and with no controllers but those of what ends.
     pub objects: Option<PathBuf>,
+    /// What pods are evicted and images removed for.
+    pub eviction: kubelet::EvictionOptions,
     /// How the API server is set up.
     pub api: apiserver::Options,
     /// Executable that becomes the shim; it must call [`crate::main`] first thing.
@@ -56,6 +58,7 @@ impl Default for NodeOptions {
         Self {
             cron_jobs: true,
             objects: None,
+            eviction: kubelet::EvictionOptions::default(),
             api: apiserver::Options::default(),
             shim: PathBuf::from("/proc/self/exe"),
         }
@@ -125,6 +128,7 @@ impl Node {
             Arc::clone(&runtime),
             kubelet::Options {
                 node_ips: vec![primary_address()],
+                eviction: options.eviction.clone(),
                 heartbeat: options.objects.is_some(),
                 recorder: Some(timeline.clone()),
                 ..kubelet::Options::new(

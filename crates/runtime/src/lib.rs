@@ -10,6 +10,7 @@ mod record;
 mod service;
 mod session;
 pub mod shim;
+mod stalls;
 mod sys;
 
 pub use service::{ImageRoot, Images, Options, Runtime, sweep};

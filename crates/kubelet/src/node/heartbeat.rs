@@ -12,18 +12,21 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::{
-    Api, Client,
+    Api,
     api::{Patch, PatchParams, PostParams},
 };
+use pod_lifecycle::EventType;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{
     Room, report,
-    status::{changed, status},
+    status::{changed, status, transitions},
 };
 use crate::{
     Options,
     clock::{api_time, wall_nanos},
+    events::Regarding,
+    node_context::NodeContext,
 };
 
 /// Where the leases of nodes are.
@@ -34,32 +37,47 @@ const RENEWAL: Duration = Duration::from_secs(10);
 /// How often the status is written although nothing changed (`nodeStatusReportFrequency`).
 const REPORT: Duration = Duration::from_secs(300);
 
-/// Renews the lease and the status of a registered node, for ever. What fails is tried again at the next turn.
-pub(crate) async fn heartbeat<R: ImageService>(
-    client: Client,
-    runtime: Arc<R>,
-    options: Options,
-    room: Room,
-    node: Node,
-) {
-    let nodes: Api<Node> = Api::all(client.clone());
-    let leases: Api<Lease> = Api::namespaced(client, NAMESPACE);
+/// Renews the lease and the status of a registered node, for ever: now and then if that is wanted, and when it comes
+/// to be short of something. What fails is tried again at the next turn.
+pub(crate) async fn heartbeat<R: ImageService>(context: Arc<NodeContext<R>>, room: Room, node: Node) {
+    let options = &context.options;
+    let nodes: Api<Node> = Api::all(context.client.0.clone());
+    let leases: Api<Lease> = Api::namespaced(context.client.0.clone(), NAMESPACE);
     let mut last = (node.status.clone().unwrap_or_default(), Instant::now());
+    let mut short = context.gauge.changes();
     let mut turns = interval(RENEWAL);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // What has not been written yet is tried again.
+    let mut failed = false;
     loop {
-        turns.tick().await;
-        if let Err(e) = renew(&leases, &options, &node).await {
+        let is_turn = tokio::select! {
+            _ = turns.tick(), if options.heartbeat || failed => options.heartbeat,
+            Ok(()) = short.changed() => false,
+            else => return,
+        };
+        if is_turn && let Err(e) = renew(&leases, options, &node).await {
             tracing::warn!(node = options.node_name, "lease not renewed: {e}");
         }
-        let images = runtime.list_images().await.map_err(|e| tracing::warn!("images not listed: {e}")).ok();
-        let next = status(&options, &room, images, Some(&last.0), &api_time(wall_nanos()));
-        if changed(&last.0, &next) || last.1.elapsed() >= REPORT {
-            match report(&nodes, &options, &next).await {
-                Ok(_) => last = (next, Instant::now()),
-                Err(e) => tracing::warn!(node = options.node_name, "status of the node not written: {e}"),
-            }
+        let images = context.runtime.list_images().await.map_err(|e| tracing::warn!("images not listed: {e}")).ok();
+        let conditions = context.gauge.conditions(context.clock.now().mono);
+        let next = status(options, &room, images, &conditions, Some(&last.0), &api_time(wall_nanos()));
+        if !changed(&last.0, &next) && last.1.elapsed() < REPORT {
+            continue;
         }
+        failed = match report(&nodes, options, &next).await {
+            Ok(_) => {
+                for reason in transitions(&last.0, &next) {
+                    let message = format!("Node {} status is now: {reason}", options.node_name);
+                    context.events.record(Regarding::node(&options.node_name), EventType::Normal, &reason, message);
+                }
+                last = (next, Instant::now());
+                false
+            }
+            Err(e) => {
+                tracing::warn!(node = options.node_name, "status of the node not written: {e}");
+                true
+            }
+        };
     }
 }
 

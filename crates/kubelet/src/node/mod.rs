@@ -22,10 +22,16 @@ pub(crate) use status::Room;
 use crate::{
     Options,
     clock::{api_time, wall_nanos},
+    eviction::Condition,
 };
 
 /// Creates the node object, or brings an existing one up to date; returns it as it is now. It may be repeated.
-pub(crate) async fn register(client: &Client, options: &Options, room: &Room) -> Result<Node, kube::Error> {
+pub(crate) async fn register(
+    client: &Client,
+    options: &Options,
+    room: &Room,
+    short: &[Condition],
+) -> Result<Node, kube::Error> {
     let api: Api<Node> = Api::all(client.clone());
     let node = node(options);
     let stored = match api.create(&PostParams::default(), &node).await {
@@ -38,7 +44,7 @@ pub(crate) async fn register(client: &Client, options: &Options, room: &Room) ->
         other => other?,
     };
     let now = api_time(wall_nanos());
-    let status = status::status(options, room, None, stored.status.as_ref(), &now);
+    let status = status::status(options, room, None, short, stored.status.as_ref(), &now);
     report(&api, options, &status).await
 }
 

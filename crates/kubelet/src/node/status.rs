@@ -7,7 +7,7 @@ use k8s_openapi::{
 };
 
 use super::{Quantities, machine};
-use crate::Options;
+use crate::{Options, eviction::Condition};
 
 /// Images that are reported at most (`nodeStatusMaxImages`), and names of each (`MaxNamesPerImageInNodeStatus`).
 const MOST_IMAGES: usize = 50;
@@ -33,12 +33,13 @@ impl Room {
     }
 }
 
-/// Returns the status of a node that is well. What was reported `before` tells since when. Without images, none are
+/// Returns the status of a node that is short of these things. What was reported `before` tells since when. Without images, none are
 /// reported, and those that were stay.
 pub(super) fn status(
     options: &Options,
     room: &Room,
     images: Option<Vec<ImageInfo>>,
+    short: &[Condition],
     before: Option<&NodeStatus>,
     now: &Time,
 ) -> NodeStatus {
@@ -49,7 +50,7 @@ pub(super) fn status(
     NodeStatus {
         capacity: Some(room.capacity.clone()),
         allocatable: Some(room.allocatable.clone()),
-        conditions: Some(conditions(before, now)),
+        conditions: Some(conditions(short, before, now)),
         addresses: Some(addresses),
         daemon_endpoints: Some(NodeDaemonEndpoints { kubelet_endpoint: Some(DaemonEndpoint { port: KUBELET_PORT }) }),
         node_info: Some(machine::system_info()),
@@ -58,28 +59,45 @@ pub(super) fn status(
     }
 }
 
-fn conditions(before: &[NodeCondition], now: &Time) -> Vec<NodeCondition> {
-    let all = [
-        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-        ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-        ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
-    ];
-    all.into_iter()
-        .map(|(type_, status, reason, message)| {
-            let same = before.iter().find(|condition| condition.type_ == type_ && condition.status == status);
-            NodeCondition {
-                type_: type_.to_owned(),
-                status: status.to_owned(),
-                reason: Some(reason.to_owned()),
-                message: Some(message.to_owned()),
-                last_heartbeat_time: Some(now.clone()),
-                last_transition_time: same
-                    .and_then(|condition| condition.last_transition_time.clone())
-                    .or_else(|| Some(now.clone())),
-            }
-        })
-        .collect()
+fn conditions(short: &[Condition], before: &[NodeCondition], now: &Time) -> Vec<NodeCondition> {
+    let pressure = [Condition::Memory, Condition::Disk, Condition::Pids].map(|condition| {
+        let is_short = short.contains(&condition);
+        let (reason, message) = match (condition, is_short) {
+            (Condition::Memory, false) => ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+            (Condition::Memory, true) => ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
+            (Condition::Disk, false) => ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+            (Condition::Disk, true) => ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+            (Condition::Pids, false) => ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+            (Condition::Pids, true) => ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+        };
+        (condition.type_(), if is_short { "True" } else { "False" }, reason, message)
+    });
+    let all = pressure.into_iter().chain([("Ready", "True", "KubeletReady", "kubelet is posting ready status")]);
+    all.map(|(type_, status, reason, message)| {
+        let same = before.iter().find(|condition| condition.type_ == type_ && condition.status == status);
+        NodeCondition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            reason: Some(reason.to_owned()),
+            message: Some(message.to_owned()),
+            last_heartbeat_time: Some(now.clone()),
+            last_transition_time: same
+                .and_then(|condition| condition.last_transition_time.clone())
+                .or_else(|| Some(now.clone())),
+        }
+    })
+    .collect()
+}
+
+/// Returns the reasons of the events that tell of conditions that came or went (setters.go).
+pub(super) fn transitions(before: &NodeStatus, after: &NodeStatus) -> Vec<String> {
+    let before = before.conditions.as_deref().unwrap_or_default();
+    let changed = after
+        .conditions
+        .iter()
+        .flatten()
+        .filter(|new| before.iter().any(|old| old.type_ == new.type_ && old.status != new.status));
+    changed.filter_map(|new| Some(format!("Node{}", new.reason.as_ref()?.strip_prefix("Kubelet")?))).collect()
 }
 
 /// The largest images first, with their digests before their tags.
@@ -120,21 +138,45 @@ mod tests {
 
     #[test]
     fn conditions_that_stay_keep_their_transition_and_renew_their_heartbeat() {
-        let first = conditions(&[], &time(1));
-        let second = conditions(&first, &time(2));
+        let first = conditions(&[], &[], &time(1));
+        let second = conditions(&[], &first, &time(2));
         for condition in second {
             assert_eq!(condition.last_transition_time, Some(time(1)));
             assert_eq!(condition.last_heartbeat_time, Some(time(2)));
         }
         let mut not_ready = first;
         not_ready[3].status = "Unknown".to_owned();
-        assert_eq!(conditions(&not_ready, &time(3))[3].last_transition_time, Some(time(3)));
+        assert_eq!(conditions(&[], &not_ready, &time(3))[3].last_transition_time, Some(time(3)));
+    }
+
+    #[test]
+    fn s4_56_what_the_node_is_short_of_shows_in_its_conditions_and_is_told_when_it_changes() {
+        let status = |short: &[Condition]| NodeStatus {
+            conditions: Some(conditions(short, &conditions(&[], &[], &time(1)), &time(2))),
+            ..NodeStatus::default()
+        };
+        let (well, short) = (status(&[]), status(&[Condition::Memory, Condition::Disk]));
+        let shown = |status: &NodeStatus| {
+            let all = status.conditions.iter().flatten();
+            let lines = all.map(|c| format!("{} {} {}", c.type_, c.status, c.message.as_deref().unwrap()));
+            lines.collect::<Vec<_>>()
+        };
+        let want = [
+            "MemoryPressure True kubelet has insufficient memory available",
+            "DiskPressure True kubelet has disk pressure",
+            "PIDPressure False kubelet has sufficient PID available",
+            "Ready True kubelet is posting ready status",
+        ];
+        assert_eq!(shown(&short), want);
+        assert_eq!(transitions(&well, &short), ["NodeHasInsufficientMemory", "NodeHasDiskPressure"]);
+        assert_eq!(transitions(&short, &well), ["NodeHasSufficientMemory", "NodeHasNoDiskPressure"]);
+        assert!(changed(&well, &short));
     }
 
     #[test]
     fn a_later_heartbeat_alone_is_no_change() {
         let status = |second, images| NodeStatus {
-            conditions: Some(conditions(&conditions(&[], &time(1)), &time(second))),
+            conditions: Some(conditions(&[], &conditions(&[], &[], &time(1)), &time(second))),
             images,
             ..NodeStatus::default()
         };

@@ -12,7 +12,7 @@ use cri::{
     Connection, ContainerConfig, ContainerFilter, ContainerId, ContainerState, ContainerStatus, Error, ExecOutput,
     ExecRequest, ExecSession, ExitReason, ImageAuth, ImageInfo, ImageService, Memory, ObjectKind, Resources, Result,
     RuntimeEvent, RuntimeEventKind, RuntimeService, SandboxConfig, SandboxId, SandboxMemory, SandboxState,
-    SandboxStatus, Session, StreamingService, Streams,
+    SandboxStatus, Session, StreamingService, Streams, UnusedImage,
 };
 use tokio::sync::{Notify, broadcast};
 
@@ -331,9 +331,21 @@ impl RuntimeService for FakeRuntime {
     async fn memory(&self, sandbox: &SandboxId) -> Result<SandboxMemory> {
         let state = self.lock();
         let own = state.containers.values().filter(|(_, status)| status.sandbox == *sandbox);
-        let used = |config: &ContainerConfig| Memory { used: 1 << 20, limit: config.resources.memory_limit };
+        let used = |config: &ContainerConfig| Memory {
+            used: 1 << 20,
+            working_set: 1 << 20,
+            limit: config.resources.memory_limit,
+        };
         let containers = own.map(|(config, status)| (status.id.clone(), used(config))).collect();
         Ok(SandboxMemory { whole: Memory::default(), containers })
+    }
+
+    async fn processes(&self, _: &SandboxId) -> Result<usize> {
+        Ok(0)
+    }
+
+    async fn memory_stall(&self) {
+        std::future::pending().await
     }
 
     /// Is where the log is.
@@ -395,5 +407,17 @@ impl ImageService for FakeRuntime {
 
     async fn remove_image(&self, _: &str) -> Result<()> {
         Ok(())
+    }
+
+    fn image_dir(&self) -> PathBuf {
+        PathBuf::from("/")
+    }
+
+    async fn unused_images(&self) -> Result<Vec<UnusedImage>> {
+        Ok(Vec::new())
+    }
+
+    async fn remove_unused_image(&self, _: &str) -> Result<bool> {
+        Ok(false)
     }
 }

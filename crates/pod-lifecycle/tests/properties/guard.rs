@@ -49,7 +49,7 @@ impl Guard {
             | Action::Image { .. }
             | Action::Deadline(_)
             | Action::Resize { .. }
-            | Action::Evict(_)
+            | Action::Evict(..)
             | Action::Debug(_)
             | Action::Behaves { .. } => {}
         }

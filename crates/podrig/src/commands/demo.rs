@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use kubelet::EvictionOptions;
 
 use super::require_root;
 use crate::{
@@ -51,7 +52,9 @@ pub(crate) fn main(_: &Args, dirs: &Dirs) -> Result<Exit, CommandError> {
 fn play_manifest(dirs: &Dirs, screen: &Arc<Screen>, manifest: &str, limits: Limits) -> Result<Report, CommandError> {
     let documents = manifest::parse("demo", manifest).map_err(CommandError::usage)?;
     let items = apply::identify(documents)?;
-    let (report, _) = play(dirs, &Play { items: &items, limits, screen, logs_to_stderr: false, keep: false })?;
+    let eviction = EvictionOptions::default();
+    let (report, _) =
+        play(dirs, &Play { items: &items, limits, screen, logs_to_stderr: false, keep: false, eviction })?;
     Ok(report)
 }
 

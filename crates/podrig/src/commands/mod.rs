@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub(crate) mod demo;
+pub(crate) mod eviction;
 pub(crate) mod image;
 pub(crate) mod run;
 pub(crate) mod serve;

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use clap::ValueEnum;
 
-use super::require_root;
+use super::{eviction::Eviction, require_root};
 use crate::{
     Dirs, apply,
     error::{CommandError, Exit},
@@ -13,6 +13,9 @@ use crate::{
     output::{Screen, style},
     run::{Limits, Play, Report, play},
 };
+
+/// A run shall not fail because the machine's disk is nearly full, which it is on many; memory is another matter.
+pub(super) const DEFAULT_EVICTION_HARD: &str = "memory.available<100Mi";
 
 /// Run the workloads of manifests to their end
 ///
@@ -39,6 +42,9 @@ pub(crate) struct Args {
     #[arg(long)]
     keep: bool,
 
+    #[command(flatten)]
+    eviction: Eviction,
+
     /// Print the containers' output only
     #[arg(long, short)]
     quiet: bool,
@@ -56,6 +62,7 @@ enum Format {
 pub(crate) fn main(args: &Args, dirs: &Dirs) -> Result<Exit, CommandError> {
     let documents = manifest::read_all(&args.files).map_err(CommandError::usage)?;
     let items = apply::identify(documents)?;
+    let eviction = args.eviction.options(DEFAULT_EVICTION_HARD)?;
     require_root()?;
     let screen = Arc::new(Screen::new(args.quiet));
     let (report, kept) = play(
@@ -66,6 +73,7 @@ pub(crate) fn main(args: &Args, dirs: &Dirs) -> Result<Exit, CommandError> {
             screen: &screen,
             logs_to_stderr: args.output == Format::Json,
             keep: args.keep,
+            eviction,
         },
     )?;
     print(args, &screen, &report)?;

@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use super::require_root;
+use super::{
+    eviction::{Eviction, ImageGc},
+    require_root,
+};
 use crate::{
     Dirs, Instance,
     error::{CommandError, Exit},
@@ -10,6 +13,10 @@ use crate::{
     output::Screen,
     serve::{self, Settings},
 };
+
+/// What a kubelet evicts pods for by default (pkg/kubelet/eviction/defaults_linux.go).
+pub(super) const DEFAULT_EVICTION_HARD: &str =
+    "memory.available<100Mi,nodefs.available<10%,nodefs.inodesFree<5%,imagefs.available<15%,imagefs.inodesFree<5%";
 
 /// Serve the Kubernetes API, with this machine as the only node
 ///
@@ -29,6 +36,12 @@ pub(crate) struct Args {
     #[arg(long)]
     stop_pods: bool,
 
+    #[command(flatten)]
+    eviction: Eviction,
+
+    #[command(flatten)]
+    images: ImageGc,
+
     /// How logs are written to stderr
     #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,
@@ -45,8 +58,10 @@ pub(crate) enum LogFormat {
 
 /// Runs the command.
 pub(crate) fn main(args: &Args, dirs: &Dirs) -> Result<Exit, CommandError> {
+    let mut eviction = args.eviction.options(DEFAULT_EVICTION_HARD)?;
+    eviction.images = Some(args.images.options()?);
     require_root()?;
-    let settings = Settings { listen: args.listen, stop_pods: args.stop_pods };
+    let settings = Settings { listen: args.listen, stop_pods: args.stop_pods, eviction };
     let instance = Instance::open_server(dirs).map_err(|error| match error.is::<ServerRuns>() {
         true => CommandError::from(error).hint("end it, or choose another --data-dir"),
         false => error.into(),

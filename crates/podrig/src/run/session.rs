@@ -78,6 +78,8 @@ pub(crate) struct Play<'a> {
     pub(crate) logs_to_stderr: bool,
     /// Keep logs and report.
     pub(crate) keep: bool,
+    /// What pods are evicted for.
+    pub(crate) eviction: kubelet::EvictionOptions,
 }
 
 /// A node with workloads on it.
@@ -125,7 +127,7 @@ pub(crate) fn executor() -> Result<tokio::runtime::Runtime> {
 pub(crate) fn play(dirs: &Dirs, play: &Play<'_>) -> Result<(Report, Option<PathBuf>), CommandError> {
     let executor = executor()?;
     let (result, instance) = executor.block_on(async {
-        let mut session = Session::start(dirs, Arc::clone(play.screen), play.logs_to_stderr).await?;
+        let mut session = Session::start(dirs, play).await?;
         let result = session.run(play.items, play.limits).await;
         let result = result.and_then(|report| {
             let kept = play.keep.then(|| session.keep(&report)).transpose()?;
@@ -141,12 +143,13 @@ pub(crate) fn play(dirs: &Dirs, play: &Play<'_>) -> Result<(Report, Option<PathB
 
 impl Session {
     /// Sweeps what dead runs left and starts a node.
-    async fn start(dirs: &Dirs, screen: Arc<Screen>, logs_to_stderr: bool) -> Result<Self> {
+    async fn start(dirs: &Dirs, play: &Play<'_>) -> Result<Self> {
         let interrupt = signal(SignalKind::interrupt()).context("listening for Ctrl-C")?;
         let terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
         let instance = Instance::create(dirs)?;
-        let options = NodeOptions { cron_jobs: false, ..NodeOptions::default() };
+        let options = NodeOptions { cron_jobs: false, eviction: play.eviction.clone(), ..NodeOptions::default() };
         let node = Node::start(dirs, &instance, options).await?;
+        let (screen, logs_to_stderr) = (Arc::clone(play.screen), play.logs_to_stderr);
         Ok(Self { node, instance, screen, logs_to_stderr, interrupt, terminate })
     }
 

@@ -51,6 +51,8 @@ pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     /// End the pods before the server ends.
     pub(crate) stop_pods: bool,
+    /// What pods are evicted and images removed for.
+    pub(crate) eviction: kubelet::EvictionOptions,
 }
 
 /// A running server.
@@ -103,7 +105,8 @@ impl Server {
             advertise_address: Some(address),
             ..apiserver::Options::default()
         };
-        let options = NodeOptions { objects: Some(instance.data.join("objects")), api, ..NodeOptions::default() };
+        let (objects, eviction) = (Some(instance.data.join("objects")), settings.eviction.clone());
+        let options = NodeOptions { objects, eviction, api, ..NodeOptions::default() };
         let node = Node::start(dirs, instance, options).await?;
         let kubeconfig = instance.data.join("kubeconfig");
         write_kubeconfig(&kubeconfig, &authority, address)?;

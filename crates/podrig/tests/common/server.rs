@@ -41,11 +41,21 @@ impl Server {
         server
     }
 
-    /// Returns the command line of the server.
+    /// Starts the server again, in order, with other arguments.
+    pub(crate) fn restart_with(&mut self, args: &[&str]) {
+        self.terminate();
+        self.args = args.iter().map(|&arg| arg.to_owned()).collect();
+        self.resume();
+    }
+
+    /// Returns the command line of the server. How full the machine's disk is does not matter unless a test says so.
     pub(crate) fn command(&self) -> Command {
         let mut command = self.sealed.podrig();
         let address = self.address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
         command.arg("serve").arg("--listen").arg(address.to_string()).args(&self.args);
+        if !self.args.iter().any(|arg| arg == "--eviction-hard") {
+            command.args(["--eviction-hard", "memory.available<100Mi"]);
+        }
         command
     }
 

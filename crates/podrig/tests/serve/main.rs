@@ -10,6 +10,7 @@ mod kill;
 mod kube_client;
 mod life;
 mod limits;
+mod pressure;
 mod python_client;
 mod resize;
 

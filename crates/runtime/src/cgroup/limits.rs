@@ -145,17 +145,20 @@ fn set_memory_v1(group: &Group, dir: &Path, limit: i64) -> Result<()> {
 
 /// Returns what is used and what may be; nothing without a memory controller.
 pub(super) fn memory(group: &Group) -> Result<Memory> {
-    let (used, limit) = match group.place("memory") {
-        Some(Place::V1(dir)) => (dir.join("memory.usage_in_bytes"), dir.join("memory.limit_in_bytes")),
-        Some(Place::V2(dir)) => (dir.join("memory.current"), dir.join("memory.max")),
+    let (dir, used, limit, idle) = match group.place("memory") {
+        Some(Place::V1(dir)) => (dir, "memory.usage_in_bytes", "memory.limit_in_bytes", "total_inactive_file "),
+        Some(Place::V2(dir)) => (dir, "memory.current", "memory.max", "inactive_file "),
         None => return Ok(Memory::default()),
     };
-    let number = |path: &Path| match file::read(path) {
-        Err(Error::Io { source, .. }) if is_gone(&source) => Ok(None),
-        other => other.map(|text| text.trim().parse::<u64>().ok()),
+    let text = |name: &str| match file::read(&dir.join(name)) {
+        Err(Error::Io { source, .. }) if is_gone(&source) => Ok(String::new()),
+        other => other,
     };
-    let limit = number(&limit)?.filter(|&limit| limit < V1_UNLIMITED);
-    Ok(Memory { used: number(&used)?.unwrap_or(0), limit })
+    let used = text(used)?.trim().parse().unwrap_or(0);
+    let limit = text(limit)?.trim().parse().ok().filter(|&limit: &u64| limit < V1_UNLIMITED);
+    let stat = text("memory.stat")?;
+    let idle = stat.lines().find_map(|line| line.strip_prefix(idle)?.trim().parse().ok()).unwrap_or(0);
+    Ok(Memory { used, working_set: used.saturating_sub(idle), limit })
 }
 
 fn set_pids(group: &Group, limit: u64) -> Result<()> {

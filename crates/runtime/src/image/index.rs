@@ -39,6 +39,13 @@ pub(crate) struct Record {
     pub(crate) pinned: bool,
 }
 
+impl Record {
+    /// Whether nobody put the image in by hand, and none of these leases is of it.
+    pub(crate) fn is_unused(&self, leased: &BTreeSet<Vec<Digest>>) -> bool {
+        !self.pinned && !leased.contains(&self.layers)
+    }
+}
+
 impl Default for Index {
     fn default() -> Self {
         Self { version: VERSION, tags: BTreeMap::new(), images: BTreeMap::new() }

@@ -1,6 +1,8 @@
 //! The store as the image half of the runtime interface.
 
-use cri::{ImageAuth, ImageInfo, ImageService, Result};
+use std::path::PathBuf;
+
+use cri::{ImageAuth, ImageInfo, ImageService, Result, UnusedImage};
 
 use super::Store;
 
@@ -20,5 +22,19 @@ impl ImageService for Store {
     async fn remove_image(&self, image: &str) -> Result<()> {
         let (store, image) = (self.clone(), image.to_owned());
         super::pull::blocking(move || store.remove(&image)).await
+    }
+
+    fn image_dir(&self) -> PathBuf {
+        self.dir().to_owned()
+    }
+
+    async fn unused_images(&self) -> Result<Vec<UnusedImage>> {
+        let store = self.clone();
+        super::pull::blocking(move || store.unused()).await
+    }
+
+    async fn remove_unused_image(&self, id: &str) -> Result<bool> {
+        let (store, id) = (self.clone(), id.to_owned());
+        super::pull::blocking(move || store.remove_unused(&id)).await
     }
 }

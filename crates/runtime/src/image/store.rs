@@ -20,9 +20,10 @@ use std::{
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
-use cri::ImageInfo;
+use cri::{ImageInfo, UnusedImage};
 
 use super::{
     Error, Limits, digest::Digest, document::Config, index::Index, lock::Lock, name::Wanted, work::remove_tree,
@@ -147,6 +148,37 @@ impl Store {
         Ok(self.collect_garbage()?)
     }
 
+    /// Lists the images that nobody put into the store by hand and no lease is of, the one that was not used for
+    /// longest first.
+    ///
+    /// # Errors
+    /// [`cri::Error::Internal`] when the store cannot be read.
+    pub fn unused(&self) -> cri::Result<Vec<UnusedImage>> {
+        let view = self.view()?;
+        let leased = self.leased()?;
+        let images = view.index.images.iter().filter(|(_, record)| record.is_unused(&leased));
+        let mut unused: Vec<_> =
+            images.map(|(id, _)| UnusedImage { id: id.to_string(), used_at: self.used_at(*id) }).collect();
+        unused.sort_by_key(|image| image.used_at);
+        Ok(unused)
+    }
+
+    /// Removes an image with all its names if it is one of [`Store::unused`] still; tells whether it was.
+    ///
+    /// # Errors
+    /// As [`Store::remove`].
+    pub fn remove_unused(&self, id: &str) -> cri::Result<bool> {
+        let wanted = Wanted::parse(id)?;
+        // No lease can be taken meanwhile.
+        let removed = self.change_index(|index| {
+            let leased = self.leased()?;
+            let record = index.find(&wanted).and_then(|id| index.images.get(&id));
+            Ok(record.is_some_and(|record| record.is_unused(&leased)) && index.remove(&wanted))
+        })?;
+        self.collect_garbage()?;
+        Ok(removed)
+    }
+
     /// Returns the layers of an image for a short look. A container needs a [`Store::lease`].
     ///
     /// # Errors
@@ -172,6 +204,7 @@ impl Store {
         // Not synchronised: after a loss of power no container is left that needs it.
         let new = self.path("tmp").join(format!("lease-{owner}"));
         fs::write(&new, text).and_then(|()| fs::rename(&new, &path)).map_err(Error::io("writing", path))?;
+        self.mark_used(id);
         Ok(rootfs)
     }
 
@@ -185,6 +218,7 @@ impl Store {
         ignore_missing(fs::remove_file(&path)).map_err(Error::io("removing", path))?;
         // Only the last user of a removed image leaves garbage; everybody else is spared the search.
         let view = self.view()?;
+        view.index.images.iter().filter(|(_, record)| record.layers == leased).for_each(|(id, _)| self.mark_used(*id));
         let indexed = view.index.layers();
         if leased.iter().any(|layer| !indexed.contains(layer)) {
             self.collect_garbage()?;
@@ -254,6 +288,29 @@ impl Store {
         let is_whole = view.images.len() == view.index.images.len();
         *cache = is_whole.then(|| Cached { version, view: Arc::clone(&view) });
         Ok(view)
+    }
+
+    /// Layers of each lease.
+    fn leased(&self) -> Result<BTreeSet<Vec<Digest>>, Error> {
+        let dir = self.path("leases");
+        let leases = names_in(&dir)?.into_iter().map(|owner| read_lease(&dir.join(owner)));
+        leases.filter_map(Result::transpose).collect()
+    }
+
+    /// Remembers the present as the time when an image was used. That this can fail costs an unused image its place in
+    /// the order of removal.
+    fn mark_used(&self, id: Digest) {
+        let path = self.blobs().join(id.hex());
+        if let Err(error) = fs::File::open(&path).and_then(|file| file.set_modified(SystemTime::now())) {
+            tracing::warn!(image = %id, "time of use not kept: {error}");
+        }
+    }
+
+    /// When an image was used, or pulled; 0: not known.
+    fn used_at(&self, id: Digest) -> cri::Nanos {
+        let modified = fs::metadata(self.blobs().join(id.hex())).and_then(|metadata| metadata.modified());
+        let since = modified.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        since.and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or(0)
     }
 
     /// Changes the index under the lock. `change` may move files into their places first.

@@ -14,7 +14,7 @@ use std::{
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -22,6 +22,7 @@ use cri::{
     Connection, ContainerConfig, ContainerFilter, ContainerId, ContainerStatus, Error, ExecOutput, ExecRequest,
     ExecSession, ImageAuth, ImageInfo, ImageService, ObjectKind, Resources, Result, RuntimeEvent, RuntimeService,
     SandboxConfig, SandboxId, SandboxMemory, SandboxState, SandboxStatus, Session, StreamingService, Streams,
+    UnusedImage,
 };
 use sandbox::{Sandbox, blocking};
 pub use sweep::sweep;
@@ -33,6 +34,7 @@ use crate::{
     net::{Network, NetworkOptions},
     protocol::Call,
     record::{self, SandboxRecord},
+    stalls::Stalls,
 };
 
 /// Events kept for a subscriber that lags: a few for each container of a full node.
@@ -128,6 +130,7 @@ struct Inner<I> {
     network: Arc<Network>,
     sandboxes: Mutex<BTreeMap<SandboxId, Arc<Sandbox>>>,
     events: broadcast::Sender<RuntimeEvent>,
+    stalls: OnceLock<Option<Stalls>>,
 }
 
 impl<I: Images> Runtime<I> {
@@ -146,7 +149,8 @@ impl<I: Images> Runtime<I> {
         }
         let network = open_network(&options)?;
         let (events, _) = broadcast::channel(MAX_EVENTS);
-        let inner = Inner { options, images, cgroups, network, sandboxes: Mutex::default(), events };
+        let sandboxes = Mutex::default();
+        let inner = Inner { options, images, cgroups, network, sandboxes, events, stalls: OnceLock::new() };
         let runtime = Self { inner: Arc::new(inner) };
         runtime.adopt_all().await?;
         Ok(runtime)
@@ -326,6 +330,19 @@ impl<I: Images> RuntimeService for Runtime<I> {
         blocking(move || sandbox.memory()).await
     }
 
+    async fn processes(&self, sandbox: &SandboxId) -> Result<usize> {
+        let sandbox = self.sandbox(sandbox)?;
+        blocking(move || sandbox.processes()).await
+    }
+
+    async fn memory_stall(&self) {
+        let Some(stalls) = self.inner.stalls.get_or_init(Stalls::listen) else { return std::future::pending().await };
+        if let Err(error) = stalls.next().await {
+            tracing::warn!("memory is looked at only now and then: {error}");
+            std::future::pending::<()>().await;
+        }
+    }
+
     async fn writable_layer(&self, id: &ContainerId) -> Result<PathBuf> {
         Ok(self.container(id)?.writable_layer(id))
     }
@@ -371,6 +388,18 @@ impl<I: Images + ImageService> ImageService for Runtime<I> {
 
     async fn remove_image(&self, image: &str) -> Result<()> {
         self.inner.images.remove_image(image).await
+    }
+
+    fn image_dir(&self) -> PathBuf {
+        self.inner.images.image_dir()
+    }
+
+    async fn unused_images(&self) -> Result<Vec<UnusedImage>> {
+        self.inner.images.unused_images().await
+    }
+
+    async fn remove_unused_image(&self, id: &str) -> Result<bool> {
+        self.inner.images.remove_unused_image(id).await
     }
 }
 

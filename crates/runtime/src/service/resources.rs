@@ -38,6 +38,12 @@ impl Sandbox {
         read().map_err(|e| internal(&format!("read the memory of sandbox {}", self.id()), &e))
     }
 
+    /// Counts the processes of the whole.
+    pub(super) fn processes(&self) -> Result<usize> {
+        let pids = self.pod_cgroup().and_then(|pod| pod.pids());
+        pids.map(|pids| pids.len()).map_err(|e| internal(&format!("count the processes of sandbox {}", self.id()), &e))
+    }
+
     /// Returns where a container's changes to its image are.
     pub(super) fn writable_layer(&self, id: &ContainerId) -> PathBuf {
         record::container_dir(self.dir(), id).join(record::WRITABLE_LAYER)

@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use cri::{Error, ImageAuth, ImageInfo, ImageService, ImageUser, ObjectKind, Result};
+use cri::{Error, ImageAuth, ImageInfo, ImageService, ImageUser, ObjectKind, Result, UnusedImage};
 use runtime::{ImageRoot, Images};
 
 /// Id of the only image.
@@ -103,5 +103,17 @@ impl ImageService for TestImages {
 
     async fn remove_image(&self, _image: &str) -> Result<()> {
         Ok(())
+    }
+
+    fn image_dir(&self) -> PathBuf {
+        PathBuf::new()
+    }
+
+    async fn unused_images(&self) -> Result<Vec<UnusedImage>> {
+        Ok(Vec::new())
+    }
+
+    async fn remove_unused_image(&self, _id: &str) -> Result<bool> {
+        Ok(false)
     }
 }

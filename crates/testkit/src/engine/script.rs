@@ -16,7 +16,8 @@
 //!
 //! Actions: `exit NAME N`, `delete [grace N]`, `node shuts down`, `agent restarts`,
 //! `agent dies after MOMENTS behind STATUSES`, `sandbox lost`, `records lost`, `records of NAME lost`, `image NAME IMAGE`,
-//! `resize NAME cpu=Q memory=Q [deferred|infeasible]` (requests and limits), `evict TEXT`,
+//! `resize NAME cpu=Q memory=Q [deferred|infeasible]` (requests and limits), `evict TEXT` (for limits of its own),
+//! `starve GRACE TEXT` (evicted for want of a resource of the node),
 //! `deadline D`, `debug NAME` (an ephemeral container comes), and a behaviour line (`at 5s app: cannot start`). Without a time: `volumes fail until D`,
 //! `sandbox fails until D`, `until D`, `verbose` (every step), `show WORD…` (only lines that have one of the words).
 
@@ -93,8 +94,8 @@ pub enum Action {
         /// The node does not grant it; never, if true.
         refused: Option<bool>,
     },
-    /// The node evicts the pod.
-    Evict(String),
+    /// The node evicts the pod: so much grace, why, for the node's sake.
+    Evict(Duration, String, bool),
     /// An ephemeral container of this name comes, unless there is one.
     Debug(String),
     /// A container behaves otherwise from now on.
@@ -293,7 +294,9 @@ impl Action {
                 resize(&mut wanted, name, amounts);
                 world.refuse_resize(plan_of(plan), PendingResize::new(*infeasible, "not enough".to_owned(), &wanted));
             }
-            Self::Evict(message) => world.tell(Input::Evict { message: message.clone() }),
+            Self::Evict(grace, message, disruption) => {
+                world.tell(Input::Evict { message: message.clone(), grace: *grace, disruption: *disruption });
+            }
             Self::Debug(name) if world.plan().find(name).is_none() => change_pod(world, |pod| debug(pod, name)),
             Self::Debug(_) => {}
             Self::Behaves { name, items } => {
@@ -388,7 +391,8 @@ fn action(words: &[&str]) -> Option<Action> {
         ["resize", name, amounts @ .., "deferred"] => resize_action(name, amounts, Some(false))?,
         ["resize", name, amounts @ .., "infeasible"] => resize_action(name, amounts, Some(true))?,
         ["resize", name, amounts @ ..] => resize_action(name, amounts, None)?,
-        ["evict", text @ ..] => Action::Evict(text.join(" ")),
+        ["evict", text @ ..] => Action::Evict(Duration::from_secs(1), text.join(" "), false),
+        ["starve", grace, text @ ..] => Action::Evict(duration(grace)?, text.join(" "), true),
         ["deadline", at] => Action::Deadline(i64::try_from(duration(at)?.as_secs()).ok()?),
         [name, items @ ..] => {
             let name = name.strip_suffix(':')?.to_owned();
