@@ -157,9 +157,13 @@ show Evicted Disruption # Failed
     "#]],
     );
     let deleted = "app: ignores TERM\nat 1s delete grace 60\nat 2s starve 1s late\nuntil 90s\nshow Evicted Error";
-    check(&pod("Always", &[], &["app"]), deleted, expect![[r#"
+    check(
+        &pod("Always", &[], &["app"]),
+        deleted,
+        expect![[r#"
         61.0   = Failed; [Sandbox=False Initialized=True Ready=False/PodFailed Containers=False/PodFailed]; app Error(137) rs #0
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
