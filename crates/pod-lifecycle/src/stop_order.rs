@@ -182,7 +182,7 @@ impl PodMachine {
         self.end_kills_if_over();
     }
 
-    /// The container has ended under its preStop hook; a command inside it has ended with it.
+    /// The container has ended under its preStop hook, or could not be stopped; a command inside it ends with that.
     fn pre_stop_cut_off(&mut self, idx: ContainerIdx, hook: EffectId) {
         self.cancel(hook);
         let is_exec = self.plan.container(idx).hook(HookKind::PreStop).is_some_and(|hook| hook.exec.is_some());
@@ -211,9 +211,12 @@ impl PodMachine {
         if !over {
             return;
         }
-        let failed = self.kills.values().any(|kill| kill.stage == Stage::Failed);
-        self.kills.clear();
+        let kills = std::mem::take(&mut self.kills);
+        let failed = kills.values().any(|kill| kill.stage == Stage::Failed);
         if failed {
+            // The next attempt runs them again; nobody waits for these any more.
+            let hooks = kills.into_iter().filter_map(|(idx, kill)| Some((idx, kill.hook?)));
+            hooks.for_each(|(idx, hook)| self.pre_stop_cut_off(idx, hook));
             self.abort_pass();
             self.retry_in(ERROR_RETRY);
         }

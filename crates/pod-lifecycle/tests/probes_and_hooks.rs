@@ -386,3 +386,24 @@ fn s7_12_the_hook_of_a_later_sidecar_delays_the_earlier_one() {
         "#]],
     );
 }
+
+#[test]
+fn s4_28_a_hook_that_hangs_through_a_kill_that_fails_holds_nothing_up() {
+    let script = "app: preStop hangs, stop fails until 5s\nat 1s delete grace 3\nshow stop preStop FailedKillPod #";
+    check(
+        &pod("Always", &[], &[&format!("app lifecycle: {{preStop: {{exec: {{command: [x]}}}}}}")]),
+        script,
+        expect![[r#"
+        0.0    = Pending; [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:ContainerCreating rs #0
+        0.0    = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
+        1.0    > preStop of app
+        4.0    > stop app within 2s (PodEnds)
+        4.0    ! Warning FailedKillPod: error killing pod: the runtime is busy
+        14.0   > preStop of app
+        17.0   > stop app within 2s (PodEnds)
+        17.0   = Succeeded; [Sandbox=False Initialized=True/PodCompleted Ready=False/PodCompleted Containers=False/PodCompleted]; app Completed(0) rs #0
+        17.0   > stop sandbox
+        17.0   # Succeeded
+    "#]],
+    );
+}

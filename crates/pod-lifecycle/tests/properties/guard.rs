@@ -37,7 +37,7 @@ impl Guard {
     /// Takes note of what is about to happen.
     pub(crate) fn expect(&mut self, action: &Action) {
         match action {
-            Action::Delete { grace: Some(grace) } => self.grace = self.grace.min(*grace),
+            Action::Delete { grace: Some(grace) } | Action::Evict(grace, ..) => self.grace = self.grace.min(*grace),
             Action::RecordsLost => self.remembers = false,
             Action::Delete { grace: None }
             | Action::AgentRestarts
@@ -49,7 +49,6 @@ impl Guard {
             | Action::Image { .. }
             | Action::Deadline(_)
             | Action::Resize { .. }
-            | Action::Evict(..)
             | Action::Debug(_)
             | Action::Behaves { .. } => {}
         }

@@ -21,11 +21,14 @@ pub(crate) struct Schedule {
     actions: Vec<(Duration, Action)>,
     latency: Duration,
     seed: u64,
+    /// Until when neither volumes nor sandboxes can be made.
+    fails_until: Duration,
 }
 
 impl fmt::Debug for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "latency {:?}, seed {}\n{}", self.latency, self.seed, self.yaml)?;
+        writeln!(f, "latency {:?}, seed {}, fails until {:?}", self.latency, self.seed, self.fails_until)?;
+        writeln!(f, "{}", self.yaml)?;
         self.behaviours.iter().try_for_each(|(name, behaviour)| writeln!(f, "{name}: {behaviour:?}"))?;
         self.actions.iter().try_for_each(|(at, action)| writeln!(f, "at {at:?} {action:?}"))
     }
@@ -34,7 +37,11 @@ impl fmt::Debug for Schedule {
 impl Schedule {
     pub(crate) fn world(&self) -> World {
         let plan = PodPlan::from_pod(&Arc::new(pod_from_yaml(&self.yaml))).expect("a valid pod");
-        World::new(plan, self.behaviours.clone(), WorldOptions { latency: self.latency, seed: self.seed })
+        let options = WorldOptions { latency: self.latency, seed: self.seed };
+        let mut world = World::new(plan, self.behaviours.clone(), options);
+        world.fail_volumes_until(self.fails_until / 2);
+        world.fail_sandbox_until(self.fails_until);
+        world
     }
 
     pub(crate) fn play(&self, world: &mut World, guard: &mut Guard) -> Result<(), String> {
@@ -101,8 +108,9 @@ pub(crate) fn anything() -> impl Strategy<Value = Schedule> {
         |(yaml, names)| {
             let behaviours = names.iter().map(|_| behaviour()).collect::<Vec<_>>();
             let actions = vec((0..120_000_u64, action(names.clone())), 0..8);
-            (Just(yaml), Just(names), behaviours, actions, 0..1500_u64, any::<u64>()).prop_map(
-                |(yaml, names, behaviours, mut actions, latency, seed)| {
+            let fails = option::weighted(0.1, 0..30_000_u64).prop_map(Option::unwrap_or_default);
+            (Just(yaml), Just(names), behaviours, actions, 0..1500_u64, any::<u64>(), fails).prop_map(
+                |(yaml, names, behaviours, mut actions, latency, seed, fails)| {
                     actions.sort_by_key(|(at, _)| *at);
                     Schedule {
                         yaml,
@@ -111,6 +119,7 @@ pub(crate) fn anything() -> impl Strategy<Value = Schedule> {
                         // Half of them without any, where ties are many.
                         latency: millis(latency.saturating_sub(750)),
                         seed,
+                        fails_until: millis(fails),
                     }
                 },
             )
@@ -147,6 +156,7 @@ pub(crate) fn with_restarts() -> impl Strategy<Value = (Schedule, Vec<(Duration,
                 actions: Vec::new(),
                 latency: millis(latency),
                 seed,
+                fails_until: Duration::ZERO,
             },
         );
         let dies = prop_oneof![1 => Just(Action::AgentRestarts), 3 => death()];
@@ -249,8 +259,9 @@ fn behaviour() -> impl Strategy<Value = Behaviour> {
     ];
     let life = (option::weighted(0.5, seconds()), prop_oneof![2 => Just(0), 1 => Just(1), 1 => Just(137)]);
     let start = (option::weighted(0.1, seconds()), prop::bool::weighted(0.05));
-    (life, on_term, image, start, (hook(), hook()), (rule(), rule(), rule())).prop_map(
-        |((run_for, exit_code), on_term, image, (config_error_until, start_error), hooks, probes)| Behaviour {
+    let busy = option::weighted(0.1, seconds()).prop_map(Option::unwrap_or_default);
+    (life, (on_term, busy), image, start, (hook(), hook()), (rule(), rule(), rule())).prop_map(
+        |((run_for, exit_code), (on_term, busy), image, (config_error_until, start_error), hooks, probes)| Behaviour {
             run_for,
             exit_code,
             on_term,
@@ -262,6 +273,8 @@ fn behaviour() -> impl Strategy<Value = Behaviour> {
             startup: probes.0,
             liveness: probes.1,
             readiness: probes.2,
+            stop_fails_until: busy,
+            resize_fails_until: busy,
             ..Behaviour::default()
         },
     )
@@ -311,6 +324,12 @@ fn action(names: Vec<String>) -> impl Strategy<Value = Action> {
         1 => (name(), 1..3_u32, prop::sample::select(vec![None, Some(false), Some(true)])).prop_map(|(name, cpu, refused)| {
             Action::Resize { name, amounts: vec![("cpu".to_owned(), cpu.to_string())], refused }
         }),
+        1 => prop_oneof![
+            Just(Action::ShutDown),
+            (0..15_u64, any::<bool>()).prop_map(|(grace, disruption)| {
+                Action::Evict(Duration::from_secs(grace), "too much".to_owned(), disruption)
+            }),
+        ],
         1 => prop::sample::select(vec!["e0", "e1"]).prop_map(|name| Action::Debug(name.to_owned())),
     ]
 }
