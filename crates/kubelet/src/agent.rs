@@ -390,14 +390,17 @@ impl<R: RuntimeService + ImageService> Agent<R> {
         allocation::judge(wanted, &others, &self.context.allocatable).err().map(Some)
     }
 
-    /// Tries again what had no room: those that matter more first.
+    /// Tries again what had no room.
     fn grant_waiting(&mut self) {
         if !self.started || self.ungranted.is_empty() {
             return;
         }
-        let priority = |uid: &String| self.handles.get(uid).and_then(|h| h.wanted.spec.as_ref()?.priority).unwrap_or(0);
+        let turn = |uid: &String| {
+            let handle = self.handles.get(uid)?;
+            Some(allocation::Turn::of(&handle.wanted, &handle.desired.borrow().pod))
+        };
         let mut waiting: Vec<_> = self.ungranted.iter().cloned().collect();
-        waiting.sort_by_key(|uid| std::cmp::Reverse(priority(uid)));
+        waiting.sort_by_cached_key(turn);
         waiting.iter().for_each(|uid| self.grant(uid));
     }
 

@@ -4,12 +4,12 @@
 //! been granted as a whole; until then the pod goes on with what it has. There is no record of ours: the status
 //! of a pod says what its containers have.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
-use apimachinery::resources::pod_requests;
+use apimachinery::resources::{COMPUTE, QosClass, pod_requests, qos_class};
 use k8s_openapi::{
-    api::core::v1::{Container, Pod, ResourceRequirements},
-    apimachinery::pkg::api::resource::Quantity,
+    api::core::v1::{Container, Pod, PodSpec, ResourceRequirements},
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Time},
 };
 use pod_lifecycle::PendingResize;
 
@@ -37,6 +37,9 @@ pub(crate) fn with_grant(wanted: &Pod, granted: &Pod) -> Pod {
 pub(crate) fn from_status(pod: &Pod) -> Pod {
     let mut known = pod.clone();
     let (Some(spec), Some(status)) = (&mut known.spec, &pod.status) else { return known };
+    if let (Some(asked), Some(has)) = (&mut spec.resources, &status.resources) {
+        (asked.requests, asked.limits) = (has.requests.clone(), has.limits.clone());
+    }
     let lists = [&status.init_container_statuses, &status.container_statuses];
     let has = lists.into_iter().flatten().flatten().filter_map(|c| Some((c.name.as_str(), c.resources.as_ref()?)));
     let has: BTreeMap<_, _> = has.collect();
@@ -52,6 +55,35 @@ pub(crate) fn from_status(pod: &Pod) -> Pod {
     known
 }
 
+/// Place of a resize among those that wait for room; the least goes first (`sortPendingResizes`): what needs no more
+/// than there is, then the pods that matter more, then those with guarantees, then what has waited longest.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Turn {
+    needs_more: bool,
+    priority: Reverse<i32>,
+    without_guarantee: bool,
+    /// Nothing comes after every time.
+    since: (bool, Option<Time>),
+}
+
+impl Turn {
+    /// Returns the place of a pod that has been granted something else than what it wants.
+    pub(crate) fn of(wanted: &Pod, granted: &Pod) -> Self {
+        let empty = PodSpec::default();
+        let (new, old) = (wanted.spec.as_ref().unwrap_or(&empty), granted.spec.as_ref().unwrap_or(&empty));
+        let (more, less) = (pod_requests(new), pod_requests(old));
+        let needs_more = COMPUTE.iter().any(|name| admission::asked(&more, name) > admission::asked(&less, name));
+        let conditions = wanted.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        let pending = conditions.into_iter().find(|condition| condition.type_ == "PodResizePending");
+        Self {
+            needs_more,
+            priority: Reverse(new.priority.unwrap_or_default()),
+            without_guarantee: qos_class(new) != QosClass::Guaranteed,
+            since: (pending.is_none(), pending.and_then(|condition| condition.last_transition_time.clone())),
+        }
+    }
+}
+
 /// Decides whether a pod that runs gets other resources, beside those that are here (contract S8-06, S8-08).
 ///
 /// # Errors
@@ -63,7 +95,7 @@ pub(crate) fn judge(
 ) -> Result<(), PendingResize> {
     let Some(spec) = &wanted.spec else { return Ok(()) };
     let requests = pod_requests(spec);
-    for name in ["memory", "cpu"] {
+    for name in COMPUTE.into_iter().rev() {
         let (requested, capacity) = (admission::asked(&requests, name), admission::offered(allocatable, name));
         if requested > capacity {
             let what = format!("{name}, requested: {requested}, capacity: {capacity}");
@@ -114,5 +146,45 @@ mod tests {
             "ready": true, "restartCount": 0, "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "2"}}}]}))
         .expect("a status");
         assert_eq!(resources(&from_status(&told)), json!({"requests": {"cpu": "1"}, "limits": {"cpu": "2"}}));
+        let of_pod = |cpu: &str| json!({"requests": {"cpu": cpu}});
+        let mut whole: Pod = serde_json::from_value(json!({"spec": {"containers": [], "resources": of_pod("4")},
+            "status": {"resources": of_pod("3")}}))
+        .expect("a pod");
+        let has = |pod: &Pod| json!(pod.spec.as_ref().and_then(|spec| spec.resources.as_ref()));
+        assert_eq!(has(&from_status(&whole)), of_pod("3"));
+        whole.status = None;
+        assert_eq!(has(&from_status(&whole)), of_pod("4"), "one that never ran gets what it asks for");
+    }
+
+    #[test]
+    fn s8_06_what_waits_for_room_is_tried_again_in_its_turn() {
+        let waiting = |name: &str, cpu: &str, more: Value| {
+            let mut pod = pod(cpu);
+            pod.metadata.name = Some(name.to_owned());
+            let spec = pod.spec.as_mut().expect("spec");
+            spec.priority = more["priority"].as_i64().map(|n| i32::try_from(n).expect("small"));
+            if more["guaranteed"] == true {
+                let amounts = json!({"cpu": cpu, "memory": "1Mi"});
+                let resources = json!({"requests": amounts, "limits": amounts});
+                spec.containers[0].resources = serde_json::from_value(resources).expect("resources");
+            }
+            if let Some(since) = more["since"].as_str() {
+                let condition = json!({"type": "PodResizePending", "status": "True", "lastTransitionTime": since});
+                pod.status = serde_json::from_value(json!({"conditions": [condition]})).expect("a status");
+            }
+            pod
+        };
+        let late = "2026-01-01T00:02:00Z";
+        let mut pods = [
+            waiting("new", "3", json!({})),
+            waiting("late", "3", json!({"since": late})),
+            waiting("early", "3", json!({"since": "2026-01-01T00:01:00Z"})),
+            waiting("guaranteed", "3", json!({"since": late, "guaranteed": true})),
+            waiting("important", "3", json!({"since": late, "priority": 10})),
+            waiting("smaller", "1", json!({"since": late})),
+        ];
+        pods.sort_by_key(|wanted| Turn::of(wanted, &pod("2")));
+        let names: Vec<_> = pods.iter().filter_map(|pod| pod.metadata.name.as_deref()).collect();
+        assert_eq!(names, ["smaller", "important", "guaranteed", "early", "late", "new"]);
     }
 }

@@ -66,6 +66,34 @@ show resize Resize Killing Running
 }
 
 #[test]
+fn s8_07_s8_08_what_the_pod_as_a_whole_has_is_resized_and_waits_while_the_node_has_no_room() {
+    let whole = "  resources: {requests: {cpu: 2, memory: 1Gi}, limits: {cpu: 2, memory: 1Gi}}\n";
+    check(
+        &format!("{}{whole}", pod("Always", &["proxy+"], &["app"])),
+        "
+at 2s resize pod cpu=3
+at 4s resize pod cpu=9 deferred
+at 5s agent restarts
+at 6s resize pod memory=2Gi
+until 10s
+show resize Resize #1
+",
+        expect![[r#"
+            2.0    ! ResizeStarted: Pod resize started: {"initContainers":[{"name":"proxy","resources":{}}],"containers":[{"name":"app","resources":{}}],"generation":2}
+            2.0    = [PodResizeInProgress=True Sandbox=True Initialized=True Ready=True Containers=True]
+            2.0    > resize pod
+            2.0    ! ResizeCompleted: Pod resize completed: {"initContainers":[{"name":"proxy","resources":{}}],"containers":[{"name":"app","resources":{}}],"generation":2}
+            4.0    ! Warning ResizeDeferred: Pod resize Deferred: {"initContainers":[{"name":"proxy","resources":{}}],"containers":[{"name":"app","resources":{}}],"generation":3,"error":"not enough"}
+            4.0    = [PodResizePending=True/Deferred Sandbox=True Initialized=True Ready=True Containers=True]
+            6.0    ! ResizeStarted: Pod resize started: {"initContainers":[{"name":"proxy","resources":{}}],"containers":[{"name":"app","resources":{}}],"generation":4}
+            6.0    = [PodResizeInProgress=True Sandbox=True Initialized=True Ready=True Containers=True]
+            6.0    > resize pod
+            6.0    ! ResizeCompleted: Pod resize completed: {"initContainers":[{"name":"proxy","resources":{}}],"containers":[{"name":"app","resources":{}}],"generation":4}
+        "#]],
+    );
+}
+
+#[test]
 fn s8_08_a_resize_that_fails_shows_its_error_and_is_tried_again() {
     check(
         &pod("Always", &[], &[&format!("app {SMALL}")]),

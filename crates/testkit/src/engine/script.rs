@@ -16,7 +16,8 @@
 //!
 //! Actions: `exit NAME N`, `delete [grace N]`, `node shuts down`, `agent restarts`,
 //! `agent dies after MOMENTS behind STATUSES`, `sandbox lost`, `records lost`, `records of NAME lost`, `image NAME IMAGE`,
-//! `resize NAME cpu=Q memory=Q [deferred|infeasible]` (requests and limits), `evict TEXT` (for limits of its own),
+//! `resize NAME cpu=Q memory=Q [deferred|infeasible]` (requests and limits; `pod` means the pod as a whole),
+//! `evict TEXT` (for limits of its own),
 //! `starve GRACE TEXT` (evicted for want of a resource of the node),
 //! `deadline D`, `debug NAME` (an ephemeral container comes), and a behaviour line (`at 5s app: cannot start`). Without a time: `volumes fail until D`,
 //! `sandbox fails until D`, `until D`, `verbose` (every step), `show WORD…` (only lines that have one of the words).
@@ -325,8 +326,9 @@ fn debug(pod: &mut Pod, name: &str) {
 fn resize(pod: &mut Pod, name: &str, amounts: &[(String, String)]) {
     let Some(spec) = &mut pod.spec else { return };
     let all = spec.init_containers.iter_mut().flatten().chain(&mut spec.containers);
-    for container in all.filter(|container| container.name == name) {
-        let resources = container.resources.get_or_insert_default();
+    let of_containers = all.filter(|container| container.name == name).map(|container| &mut container.resources);
+    let of_pod = (name == "pod").then_some(&mut spec.resources);
+    for resources in of_containers.chain(of_pod).map(Option::get_or_insert_default) {
         for (resource, amount) in amounts {
             for list in [&mut resources.requests, &mut resources.limits] {
                 list.get_or_insert_default().insert(resource.clone(), Quantity(amount.clone()));
