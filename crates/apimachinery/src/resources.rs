@@ -241,6 +241,11 @@ pub fn has_pod_level(spec: &PodSpec) -> bool {
     [Side::Requests, Side::Limits].into_iter().any(|side| !pod_level_amounts(spec, side).is_empty())
 }
 
+/// Returns what the pod as a whole may use at most, as far as it says so.
+pub fn pod_level_limits(spec: &PodSpec) -> Amounts {
+    pod_level_amounts(spec, Side::Limits)
+}
+
 fn pod_level_amounts(spec: &PodSpec, side: Side) -> Amounts {
     let resources = spec.resources.as_ref();
     let list = resources.and_then(|r| if side == Side::Requests { r.requests.as_ref() } else { r.limits.as_ref() });

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, net::IpAddr};
 
-use apimachinery::{quantity::Quantity, resources::in_units};
+use apimachinery::{
+    quantity::Quantity,
+    resources::{COMPUTE, in_units},
+};
 use k8s_openapi::{
     api::core::v1::{Container, ObjectFieldSelector, Pod, ResourceFieldSelector},
     apimachinery::pkg::api::resource::Quantity as ApiQuantity,
@@ -83,6 +86,7 @@ impl Facts<'_> {
                 .and_then(|r| r.limits.as_ref())
                 .and_then(|m| m.get(name))
                 .filter(|q| !quantity(q).is_zero())
+                .or_else(|| self.limit_of_pod(name))
                 .or_else(|| self.allocatable.get(name)),
             "requests" => resources.and_then(|r| r.requests.as_ref()).and_then(|m| m.get(name)),
             _ => return Err(unsupported()),
@@ -90,6 +94,12 @@ impl Facts<'_> {
         let value = value.map_or(Quantity::ZERO, quantity);
         let divisor = selector.divisor.as_ref().map_or(Quantity::ZERO, quantity);
         Ok(in_units(&selector.resource, value, divisor).to_string())
+    }
+
+    /// Returns what the pod as a whole may use at most of a resource that it can limit.
+    fn limit_of_pod(&self, name: &str) -> Option<&ApiQuantity> {
+        let limits = self.pod.spec.as_ref()?.resources.as_ref()?.limits.as_ref()?;
+        limits.get(name).filter(|limit| COMPUTE.contains(&name) && !quantity(limit).is_zero())
     }
 
     fn container(&self, name: &str) -> Option<&Container> {

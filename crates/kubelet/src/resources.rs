@@ -24,9 +24,14 @@ pub(crate) fn quantity(text: &ApiQuantity) -> Quantity {
     text.0.parse().unwrap_or(Quantity::ZERO)
 }
 
-/// Returns the kernel settings of one container.
+/// Returns the kernel settings of one container. What it does not limit itself, the limits of the pod as a whole do
+/// (kuberuntime_container_linux.go `getCPULimit`, `getMemoryLimit`).
 pub(crate) fn container_resources(pod: &Pod, container: &Container, memory_capacity: i64) -> Resources {
-    let limits = rules::container_limits(container);
+    let mut limits = rules::container_limits(container);
+    limits.retain(|_, limit| !limit.is_zero());
+    for (name, limit) in pod.spec.as_ref().map(rules::pod_level_limits).unwrap_or_default() {
+        limits.entry(name).or_insert(limit);
+    }
     let limit_cpu = amount(&limits, "cpu").map(|q| q.millis());
     let request_cpu = amount(&rules::container_requests(container), "cpu").map(|q| q.millis());
     let quota = limit_cpu.and_then(quota);
@@ -104,6 +109,52 @@ mod tests {
             c["restartPolicy"] = json!("Always");
         }
         c
+    }
+
+    #[test]
+    fn s8_05_a_container_without_limits_has_those_of_the_pod_as_a_whole() {
+        let own = requests_of("own", json!({}), json!({"cpu": "1", "memory": "0"}), false);
+        let whole = json!({"limits": {"cpu": "2", "memory": "1Gi"}});
+        let p = pod(json!({"resources": whole, "containers": [own, {"name": "free", "image": "i"}]}));
+        let spec = p.spec.clone().expect("spec");
+        let got = spec.containers.iter().map(|c| container_resources(&p, c, 1 << 33));
+        let got: Vec<_> = got.map(|r| (r.cpu_shares, r.cpu_quota, r.memory_limit)).collect();
+        let gib = Some(1 << 30);
+        assert_eq!(got, [(Some(1024), Some(100_000), gib), (Some(2048), Some(200_000), gib)]);
+        assert_eq!((pod_resources(&p).cpu_quota, pod_resources(&p).memory_limit), (Some(200_000), gib));
+    }
+
+    #[test]
+    fn s8_02_s8_04_the_pods_cgroup_has_what_all_containers_need_at_most_at_once() {
+        let plain =
+            |name: &str, cpu: &str| requests_of(name, json!({"cpu": cpu}), json!({"cpu": cpu, "memory": "1Gi"}), false);
+        let side = requests_of("side", json!({"cpu": "2"}), json!({"cpu": "2", "memory": "1Gi"}), true);
+        let mut spec =
+            json!({"initContainers": [plain("i", "5"), side, plain("j", "4")], "containers": [plain("a", "3")]});
+        let got = pod_resources(&pod(spec.clone()));
+        assert_eq!(
+            (got.cpu_shares, got.cpu_quota),
+            (Some(6 * 1024), Some(600_000)),
+            "the sidecar and the init container after it"
+        );
+        assert_eq!(got.memory_limit, Some(2 << 30));
+        spec["overhead"] = json!({"cpu": "1"});
+        assert_eq!(pod_resources(&pod(spec)).cpu_quota, Some(700_000));
+        let idle = pod_resources(&pod(json!({"containers": [{"name": "a", "image": "i"}]})));
+        assert_eq!((idle.cpu_shares, idle.cpu_quota, idle.memory_limit), (Some(2), None, None));
+    }
+
+    #[test]
+    fn s8_14_under_the_default_policies_nobody_holds_a_processor() {
+        let all = json!({"cpu": "1", "memory": "1Gi"});
+        let spec = json!({"initContainers": [requests_of("side", all.clone(), all.clone(), true)],
+            "containers": [requests_of("main", all.clone(), all, false)]});
+        let p = pod(spec);
+        let spec = p.spec.clone().expect("spec");
+        for container in spec.init_containers.iter().flatten().chain(&spec.containers) {
+            assert_eq!(container_resources(&p, container, 1 << 33).cpuset_cpus, None, "{}", container.name);
+        }
+        assert_eq!(pod_resources(&p).cpuset_cpus, None);
     }
 
     #[test]

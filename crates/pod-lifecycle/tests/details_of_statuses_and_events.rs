@@ -532,6 +532,59 @@ show Unhealthy Killing
 }
 
 #[test]
+fn s6_18_s12_09_what_is_odd_about_a_passed_probe_is_told_and_changes_nothing() {
+    check(
+        &pod("Always", &[], &["app livenessProbe: {periodSeconds: 1}, readinessProbe: {periodSeconds: 2}"]),
+        "
+app: liveness warns, readiness warns
+until 2s
+show probe Running Killing
+",
+        expect![[r#"
+            0.0    = Running; app Running rS #0
+            0.0    ! app Warning ProbeWarning: Readiness probe warning: redirected
+            0.0    = [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
+            1.0    ! app Warning ProbeWarning: Liveness probe warning: redirected
+            2.0    ! app Warning ProbeWarning: Liveness probe warning: redirected
+            2.0    ! app Warning ProbeWarning: Readiness probe warning: redirected
+        "#]],
+    );
+}
+
+#[test]
+fn s6_10_a_container_that_has_ended_for_good_is_unready_and_not_asked_again() {
+    check(
+        &pod("Never", &[], &["app readinessProbe: {periodSeconds: 1}", "other"]),
+        "
+verbose
+at 2s exit app 0
+until 6s
+show probe app
+",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:ContainerCreating rs #0; other Waiting:ContainerCreating rs #0
+            0.0    > image of app
+            0.0    ! app Pulled: Container image "app" already present on machine and can be accessed by the pod
+            0.0    > create app #0
+            0.0    ~ app #0 created
+            0.0    ! app Created: Container created
+            0.0    > start app
+            0.0    ~ app #0 started
+            0.0    ! app Started: Container started
+            0.0    = Running; app Running rS #0; other Running RS #0
+            0.0    > readiness probe of app
+            0.0    ~ app #0 readiness probe passed
+            0.0    ~ app #0 ready
+            0.0    = [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
+            1.0    > readiness probe of app
+            2.0    > readiness probe of app
+            2.0    ~ app #0 exited 0 Completed
+            2.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Completed(0) rs #0
+        "#]],
+    );
+}
+
+#[test]
 fn s6_23_a_readiness_probe_on_a_sidecar_makes_the_pod_ready_or_not() {
     check(
         &pod("Always", &["s1+ readinessProbe: {periodSeconds: 1, failureThreshold: 1}"], &["app"]),
@@ -611,6 +664,27 @@ show !
         expect![[r#"
             0.0    ! app Warning ErrImageNeverPull: Container image "app" is not present with pull policy of Never
             0.0    ! app Warning Failed: Error: ErrImageNeverPull
+        "#]],
+    );
+}
+
+#[test]
+fn s12_05_an_image_that_cannot_be_looked_at_is_told() {
+    check(
+        &pod("Always", &[], &["app"]),
+        "
+verbose
+app: image missing InvalidImageName
+until 5s
+show ! app
+",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:ContainerCreating rs #0
+            0.0    > image of app
+            0.0    ! app Warning InspectFailed: no such image
+            0.0    ! app Warning Failed: Error: InvalidImageName
+            0.0    ~ app #0 start failed: InvalidImageName
+            0.0    = app Waiting:InvalidImageName rs #0
         "#]],
     );
 }

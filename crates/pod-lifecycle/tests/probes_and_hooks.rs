@@ -1,7 +1,7 @@
 //! Contract S6 and S7: probes and hooks.
 
 use expect_test::expect;
-use testkit::engine::{check, pod};
+use testkit::engine::{check, pod, transcript};
 
 #[test]
 fn s6_03_first_runs_and_periods() {
@@ -120,9 +120,61 @@ fn s6_15_a_startup_kill_uses_the_probes_grace() {
 }
 
 #[test]
+fn s6_14_a_startup_failure_is_judged_after_delay_and_threshold_and_keeps_the_sequence_blocked() {
+    let probe = "startupProbe: {initialDelaySeconds: 4, periodSeconds: 3, failureThreshold: 2}";
+    let hook = "lifecycle: {preStop: {exec: {command: [x]}}}";
+    check(
+        &pod("Never", &[&format!("s1+ {probe}, {hook}")], &["app"]),
+        "s1: startup fails, preStop takes 1s\nuntil 20s\nshow start Killing Unhealthy preStop stop s1",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
+            0.0    > start s1
+            0.0    = s1 Running rs #0
+            7.0    ! s1 Warning Unhealthy: Startup probe failed:
+            10.0   ! s1 Warning Unhealthy: Startup probe failed:
+            10.0   ! s1 Killing: Init container s1 failed startup probe
+            10.0   > preStop of s1
+            11.0   > stop s1 within 29s (Startup)
+            11.0   > start s1
+            11.0   = s1 Running rs #1 last=Completed(0)
+            18.0   ! s1 Warning Unhealthy: Startup probe failed:
+        "#]],
+    );
+}
+
+#[test]
+fn s6_15_a_shorter_grace_of_the_probe_counts_until_the_pod_is_deleted() {
+    let probe = "livenessProbe: {periodSeconds: 1, failureThreshold: 1, terminationGracePeriodSeconds: 5}";
+    check(
+        &pod("Always", &[], &[&format!("app {probe}"), "other"]),
+        "app: liveness fails from 2s, ignores TERM\nat 12s delete\nshow stop app",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:ContainerCreating rs #0; other Waiting:ContainerCreating rs #0
+            0.0    > start app
+            0.0    = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0; other Running RS #0
+            2.0    ! app Warning Unhealthy: Liveness probe failed:
+            2.0    ! app Killing: Container app failed liveness probe, will be restarted
+            2.0    > stop app within 5s (Liveness)
+            7.0    > start app
+            7.0    = app Running RS #1 last=Error(137)
+            9.0    ! app Warning Unhealthy: Liveness probe failed:
+            9.0    ! app Killing: Container app failed liveness probe, will be restarted
+            9.0    > stop app within 5s (Liveness)
+            14.0   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Error(137) rs #1 last=Error(137)
+            14.0   > stop other within 30s (PodEnds)
+            14.0   > stop sandbox
+        "#]],
+    );
+}
+
+#[test]
 fn s6_16_a_probe_that_cannot_be_run_neither_passes_nor_fails() {
     let probes = "livenessProbe: {periodSeconds: 1}, readinessProbe: {periodSeconds: 1}";
     let script = "app: liveness errs, readiness errs\nuntil 3s\nshow Unhealthy stop app";
+    let long = "app: liveness errs, readiness errs\nuntil 1000s\nshow Killing start stop Ready";
+    let never_killed = transcript(&pod("Always", &[], &[&format!("app {probes}")]), long);
+    assert_eq!(never_killed.matches(" > start app").count(), 1, "{never_killed}");
+    assert!(!never_killed.contains("stop app") && !never_killed.contains(" Ready=True"), "{never_killed}");
     check(
         &pod("Always", &[], &[&format!("app {probes}")]),
         script,
@@ -354,6 +406,52 @@ fn s7_10_pre_stop_runs_before_every_kill_of_a_live_container() {
 }
 
 #[test]
+fn s7_10_pre_stop_runs_before_a_resize_restart_and_not_where_nothing_is_left_to_stop() {
+    let hook = "lifecycle: {preStop: {exec: {command: [x]}}}";
+    let memory = "resources: {requests: {memory: 64Mi}, limits: {memory: 64Mi}}, \
+                  resizePolicy: [{resourceName: memory, restartPolicy: RestartContainer}]";
+    check(
+        &pod("Always", &[], &[&format!("app {hook}, {memory}")]),
+        "at 2s resize app memory=96Mi\nat 5s exit app 1\nat 10s sandbox lost\nuntil 20s\nshow preStop stop start",
+        expect![[r#"
+            0.0    > start app
+            2.0    ! ResizeStarted: Pod resize started: {"containers":[{"name":"app","resources":{"limits":{"memory":"96Mi"},"requests":{"memory":"96Mi"}}}],"generation":2}
+            2.0    ! app Killing: Container app resize requires restart
+            2.0    > preStop of app
+            2.0    > stop app within 30s (Resize)
+            2.0    > start app
+            5.0    > start app
+            10.0   ! app Warning BackOff: Back-off restarting failed container app in pod pod_default(uid-1)
+            10.0   > stop sandbox
+            20.0   > start app
+        "#]],
+    );
+    let rules = "restartPolicy: Never, restartPolicyRules: [{action: RestartAllContainers, \
+                 exitCodes: {operator: In, values: [88]}}]";
+    check(
+        &pod("Never", &[&format!("s1+ {hook}")], &[&format!("app {rules}"), &format!("other {hook}")]),
+        "at 5s exit app 88\nuntil 8s\nshow preStop stop start",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0; other Waiting:PodInitializing rs #0
+            0.0    = [Sandbox=True Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]
+            0.0    > start s1
+            0.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; s1 Running RS #0
+            0.0    > start app
+            0.0    > start other
+            0.0    = Running; [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #0; other Running RS #0
+            5.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=True/RestartAllContainersStarted]; app Error(88) rs #0
+            5.0    > stop other within 2s (RestartAll)
+            5.0    > stop s1 within 2s (RestartAll)
+            5.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; s1 Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137); app Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137); other Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137)
+            5.0    > start s1
+            5.0    > start app
+            5.0    > start other
+            5.0    = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #1; other Running RS #1
+        "#]],
+    );
+}
+
+#[test]
 fn s7_11_a_long_pre_stop_hook_is_cut_by_the_grace() {
     let pod = pod("Always", &[], &["app lifecycle: {preStop: {sleep: {seconds: 50}}}"]);
     check(
@@ -367,6 +465,23 @@ fn s7_11_a_long_pre_stop_hook_is_cut_by_the_grace() {
             31.0   ~ app #0 exited 0 Completed
             31.0   ~ app #0 preStop ended, ok=true
             31.0   > stop sandbox
+        "#]],
+    );
+}
+
+#[test]
+fn s7_12_the_hook_of_a_main_delays_every_sidecar() {
+    let hook = "lifecycle: {preStop: {exec: {command: [x]}}}";
+    check(
+        &pod("Always", &["side1+", "side2+"], &[&format!("app {hook}"), "other"]),
+        "app: preStop takes 8s, stops in 2s\nat 1s delete\nshow preStop stop",
+        expect![[r#"
+            1.0    > preStop of app
+            1.0    > stop other within 30s (PodEnds)
+            9.0    > stop app within 22s (PodEnds)
+            11.0   > stop side2 within 20s (PodEnds)
+            11.0   > stop side1 within 20s (PodEnds)
+            11.0   > stop sandbox
         "#]],
     );
 }

@@ -30,7 +30,7 @@ show resize Resize #1
 }
 
 #[test]
-fn s8_07_s4_30_a_policy_of_restart_restarts_that_container_alone() {
+fn s8_07_s4_30_s12_08_a_policy_of_restart_restarts_that_container_alone() {
     check(
         &pod("Always", &[&format!("proxy+ {SMALL}, {RESTART}")], &[&format!("app {SMALL}, {RESTART}")]),
         "

@@ -295,7 +295,7 @@ fn s2_21_a_sidecar_that_crashes_before_the_next_has_started_holds_it() {
 }
 
 #[test]
-fn s2_25_a_changed_image_restarts_just_that_container_under_every_policy() {
+fn s2_25_s12_08_a_changed_image_restarts_just_that_container_under_every_policy() {
     check(
         &pod("Never", &["s1+"], &["app", "other"]),
         "

@@ -754,7 +754,7 @@ fn s4_68_completion_does_not_wait_for_a_last_sidecar_in_back_off() {
 }
 
 #[test]
-fn s4_28_a_kill_that_fails_releases_nobody_and_is_tried_again() {
+fn s4_28_s12_14_a_kill_that_fails_releases_nobody_and_is_tried_again() {
     check(
         &pod("Always", &["s1+"], &["app"]),
         "

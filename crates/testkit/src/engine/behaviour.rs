@@ -120,13 +120,15 @@ pub enum ProbeRule {
     FailsFrom(Duration),
     /// It cannot be run.
     Errs,
+    /// Well, with something to be said about it.
+    Warns,
 }
 
 impl ProbeRule {
     /// Returns whether a run passes at this age of the instance; `None`: it cannot be run.
     pub fn passes(self, age: Duration) -> Option<bool> {
         match self {
-            Self::Passes => Some(true),
+            Self::Passes | Self::Warns => Some(true),
             Self::Fails => Some(false),
             Self::FailsUntil(at) => Some(age >= at),
             Self::FailsFrom(at) => Some(age < at),

@@ -12,7 +12,7 @@
 //! Behaviour items: `runs D`, `exits N`, `oom`, `says TEXT`, `ignores TERM`, `stops in D [with N]`, `stop fails until D`, `resize fails until D`,
 //! `image missing REASON [until D]`, `image takes D`, `config fails until D`, `cannot start`,
 //! `postStart|preStop takes D | fails [after D] | hangs`, `startup|liveness|readiness passes | fails |
-//! fails until D | fails from D | errs`.
+//! fails until D | fails from D | errs | warns`.
 //!
 //! Actions: `exit NAME N`, `delete [grace N]`, `node shuts down`, `agent restarts`,
 //! `agent dies after MOMENTS behind STATUSES`, `sandbox lost`, `records lost`, `records of NAME lost`, `image NAME IMAGE`,
@@ -472,6 +472,7 @@ fn probe(words: &[&str]) -> Option<ProbeRule> {
         ["passes"] => ProbeRule::Passes,
         ["fails"] => ProbeRule::Fails,
         ["errs"] => ProbeRule::Errs,
+        ["warns"] => ProbeRule::Warns,
         ["fails", "until", at] => ProbeRule::FailsUntil(duration(at)?),
         ["fails", "from", at] => ProbeRule::FailsFrom(duration(at)?),
         _ => return None,

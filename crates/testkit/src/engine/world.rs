@@ -15,7 +15,7 @@ use pod_lifecycle::{
     PulledImage, RuntimeView, SandboxView, Timestamp, Violation,
 };
 
-use super::{Behaviour, Hook, ImageBehaviour, Log, OnTerm};
+use super::{Behaviour, Hook, ImageBehaviour, Log, OnTerm, ProbeRule};
 
 /// What the world is like.
 #[derive(Debug, Clone, Default)]
@@ -669,7 +669,10 @@ impl World {
         let outcome = match state {
             Some(ContainerViewState::Running { started_at }) => {
                 match rule.passes(self.clock().wall.since(started_at)) {
-                    Some(true) => ProbeOutcome::Success { warning: None },
+                    Some(true) => {
+                        let warning = (rule == ProbeRule::Warns).then(|| "redirected".to_owned());
+                        ProbeOutcome::Success { warning }
+                    }
                     Some(false) => ProbeOutcome::Failure { output: String::new() },
                     None => ProbeOutcome::Error { message: "no such port".to_owned() },
                 }
