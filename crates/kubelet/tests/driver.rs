@@ -445,6 +445,62 @@ async fn s5_46_s12_16_a_pod_that_asks_for_more_than_the_node_has_is_rejected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn s4_59_s12_15_a_node_that_is_shut_down_takes_no_more_pods() {
+    let rig = Rig::new(FakeRuntime::new([])).await;
+    rig.kubelet.shut_down_pods();
+    rig.create(json!({"containers": [container("main")]})).await;
+    rig.until_phase("Failed").await;
+    let status = rig.pods().get("p").await.expect("there").status.expect("a status");
+    let text = "Pod was rejected as the node is shutting down.";
+    assert_eq!(status.reason.as_deref(), Some("NodeShutdown"));
+    assert_eq!(status.message, Some(format!("Pod was rejected: {text}")));
+    let told = rig.until_event("NodeShutdown").await;
+    assert_eq!((told.type_.as_deref(), told.message.as_deref()), (Some("Warning"), Some(text)));
+    assert!(rig.runtime.calls().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s7_07_s12_11_a_hook_that_fell_back_to_http_is_told() {
+    use std::io::{Read as _, Write as _};
+    let server = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("bound");
+    let port = server.local_addr().expect("an address").port();
+    let serving = std::thread::spawn(move || {
+        for _ in 0..2 {
+            let (mut stream, _) = server.accept().expect("asked");
+            let _ = stream.read(&mut [0; 1024]).expect("read");
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").expect("answered");
+        }
+    });
+    let rig = Rig::new(FakeRuntime::new([])).await;
+    let mut main = container("main");
+    let get = json!({"host": "127.0.0.1", "port": port, "scheme": "HTTPS", "path": "/up"});
+    main["lifecycle"] = json!({"postStart": {"httpGet": get}});
+    rig.create(json!({"containers": [main]})).await;
+    rig.until_phase("Running").await;
+    let told = rig.until_event("LifecycleHTTPFallback").await;
+    let url = format!("http://127.0.0.1:{port}/up");
+    let text = format!("request to HTTPS lifecycle hook {url} got HTTP response, retry with HTTP succeeded");
+    assert_eq!((told.type_.as_deref(), told.message), (Some("Warning"), Some(text)));
+    assert_eq!(told.involved_object.field_path.as_deref(), Some("spec.containers{main}"));
+    serving.join().expect("served");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s11_28_s12_02_a_missing_pull_secret_is_told_and_the_pull_is_tried() {
+    let rig = Rig::new(FakeRuntime::new([])).await;
+    let mut main = container("main");
+    main["image"] = json!("registry.example/app:1");
+    rig.create(json!({"containers": [main], "imagePullSecrets": [{"name": "a"}, {"name": "b"}]})).await;
+    let told = rig.until_event("FailedToRetrieveImagePullSecret").await;
+    let text = "Unable to retrieve some image pull secrets (a, b); attempting to pull the image may not succeed.";
+    assert_eq!((told.type_.as_deref(), told.message.as_deref()), (Some("Warning"), Some(text)));
+    let told = rig.until_event("Pulling").await;
+    assert_eq!(told.message.as_deref(), Some("Pulling image \"registry.example/app:1\""));
+    assert_eq!(told.involved_object.field_path.as_deref(), Some("spec.containers{main}"));
+    rig.until_event("BackOff").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn s11_05_a_changed_config_map_reaches_the_volume_of_a_running_pod() {
     let rig = Rig::new(FakeRuntime::new([])).await;
     let maps: Api<ConfigMap> = Api::namespaced(rig.client.clone(), "default");

@@ -21,6 +21,7 @@ struct Outcome {
 static OUTCOME: LazyLock<Outcome> = LazyLock::new(|| {
     let sealed = Sealed::new();
     add_busybox_with(&sealed.data().join("images"), "usr1:1", Some("SIGUSR1"));
+    add_busybox_with(&sealed.data().join("images"), "kill:1", Some("SIGKILL"));
     let manifests = [
         include_str!("shapes/ends.yaml"),
         include_str!("shapes/volumes.yaml"),
@@ -85,6 +86,17 @@ fn s4_40_s4_41_s4_65_a_sidecar_without_a_handler_is_killed_and_does_not_count() 
 fn s4_17_the_stop_signal_of_the_image_is_sent() {
     assert_eq!(end("stop-signal-of-the-image", "proxy"), "Error 7");
     assert_eq!(lines("stop-signal-of-the-image", "proxy"), ["got USR1"]);
+}
+
+#[test]
+fn s7_15_a_container_whose_stop_signal_is_kill_has_no_time_to_say_anything() {
+    assert_eq!(end("kill-signal-of-the-image", "proxy"), "Error 137");
+    assert_eq!(lines("kill-signal-of-the-image", "proxy"), [""; 0]);
+    let ended = |name: &str| {
+        let at = container("kill-signal-of-the-image", name)["state"]["terminated"]["finishedAt"].as_str().unwrap();
+        at.parse::<jiff::Timestamp>().unwrap().as_second()
+    };
+    assert!(ended("proxy") - ended("app") < 5, "it does not wait for the end of its grace of 30 s");
 }
 
 #[test]

@@ -184,6 +184,18 @@ fn s6_21_pods_are_reached_at_their_address_from_the_host_and_from_pods_and_reach
 }
 
 #[test]
+fn s6_21_what_listens_on_the_loopback_of_a_pod_is_not_reached_from_the_host() {
+    on_host(|dir| {
+        let network = open(dir, "one");
+        let (pod, address) = pod(&network, "a");
+        let listener = pod.inside(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 82)).unwrap());
+        let refused = TcpStream::connect_timeout(&SocketAddr::new(address.into(), 82), WAIT).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        drop(listener);
+    });
+}
+
+#[test]
 fn pods_reach_the_world_with_the_hosts_address_and_mtu() {
     on_host(|dir| {
         let outside = outside();

@@ -108,7 +108,19 @@ fn all_containers(spec: &mut PodSpec) -> impl Iterator<Item = &mut Container> {
     spec.init_containers.iter_mut().flatten().chain(&mut spec.containers)
 }
 
+/// Takes away what belongs to a gate that is off by default, as `DropDisabledTemplateFields` does: nothing would come
+/// of it (`ContainerStopSignals`, S1-22, S7-14).
+fn drop_disabled(c: &mut Container) {
+    if let Some(lifecycle) = &mut c.lifecycle
+        && lifecycle.stop_signal.take().is_some()
+        && *lifecycle == Lifecycle::default()
+    {
+        c.lifecycle = None;
+    }
+}
+
 fn container(c: &mut Container) {
+    drop_disabled(c);
     common(Common {
         image: c.image.as_deref(),
         pull_policy: &mut c.image_pull_policy,

@@ -49,6 +49,19 @@ fn s1_02_container_restart_policy_is_not_defaulted() {
 }
 
 #[test]
+fn stop_signals_are_dropped_as_long_as_their_gate_is_off_by_default() {
+    let hook = json!({"preStop": {"sleep": {"seconds": 1}}});
+    let mut both = hook.clone();
+    both["stopSignal"] = "SIGUSR1".into();
+    let alone = json!({"image": "b:1", "lifecycle": {"stopSignal": "SIGUSR1"}});
+    assert_eq!(container(json!({"lifecycle": both}))["lifecycle"], hook);
+    assert_eq!(container(alone.clone()).get("lifecycle"), None);
+    let template = json!({"spec": {"restartPolicy": "Never", "containers": [alone]}});
+    let job = created("job", json!({"metadata": {"name": "j"}, "spec": {"template": template}}));
+    assert_eq!(job["spec"]["template"]["spec"]["containers"][0].get("lifecycle"), None);
+}
+
+#[test]
 fn s1_11_pull_policy_follows_the_tag() {
     let cases = [
         ("busybox", "Always"),

@@ -4,7 +4,6 @@ use k8s_openapi::{
     api::core::v1::{Container, ExecAction, HTTPGetAction, Lifecycle, LifecycleHandler, Probe, SleepAction},
     apimachinery::pkg::util::intstr::IntOrString,
 };
-use serde_json::Value;
 
 use super::{container::port_number, invalid_for, names, not_negative, pod::Scope, text};
 use crate::field::{FieldErrors, Path};
@@ -70,9 +69,6 @@ fn lifecycle(errors: &mut FieldErrors, at: &Path, lifecycle: &Lifecycle, scope: 
         if let Some(found) = found {
             hook(errors, &at.child(field), found, scope);
         }
-    }
-    if let Some(signal) = &lifecycle.stop_signal {
-        stop_signal(errors, &at.child("stopSignal"), signal, scope);
     }
 }
 
@@ -160,66 +156,3 @@ fn sleep_seconds(errors: &mut FieldErrors, at: &Path, seconds: i64, grace: Optio
         errors.invalid(at, seconds, why);
     }
 }
-
-/// A stop signal means something only where the system is known (S1-22).
-fn stop_signal(errors: &mut FieldErrors, path: &Path, signal: &str, scope: &Scope<'_>) {
-    match scope.spec.os.as_ref().map(|os| os.name.as_str()) {
-        None | Some("") => {
-            errors.forbidden(path, "may not be set for containers with empty `spec.os.name`");
-        }
-        Some("windows") if !matches!(signal, "SIGTERM" | "SIGKILL") => {
-            errors.not_supported(path, signal, &["SIGKILL", "SIGTERM"]);
-        }
-        Some("linux") if !is_linux_signal(signal) => errors.invalid(path, Value::from(signal), "is not a signal name"),
-        Some(_) => {}
-    }
-}
-
-/// Tells whether a text names one of the 65 signals that the API knows.
-fn is_linux_signal(name: &str) -> bool {
-    let realtime = |prefix: &str, most: u8| {
-        let offset = name.strip_prefix(prefix).filter(|n| !n.starts_with(['0', '+']));
-        offset.and_then(|n| n.parse::<u8>().ok()).is_some_and(|n| (1..=most).contains(&n))
-    };
-    SIGNALS.contains(&name) || realtime("SIGRTMIN+", 15) || realtime("SIGRTMAX-", 14)
-}
-
-/// `core.Signal` without the real-time signals that are counted from either end.
-const SIGNALS: &[&str] = &[
-    "SIGABRT",
-    "SIGALRM",
-    "SIGBUS",
-    "SIGCHLD",
-    "SIGCLD",
-    "SIGCONT",
-    "SIGFPE",
-    "SIGHUP",
-    "SIGILL",
-    "SIGINT",
-    "SIGIO",
-    "SIGIOT",
-    "SIGKILL",
-    "SIGPIPE",
-    "SIGPOLL",
-    "SIGPROF",
-    "SIGPWR",
-    "SIGQUIT",
-    "SIGSEGV",
-    "SIGSTKFLT",
-    "SIGSTOP",
-    "SIGSYS",
-    "SIGTERM",
-    "SIGTRAP",
-    "SIGTSTP",
-    "SIGTTIN",
-    "SIGTTOU",
-    "SIGURG",
-    "SIGUSR1",
-    "SIGUSR2",
-    "SIGVTALRM",
-    "SIGWINCH",
-    "SIGXCPU",
-    "SIGXFSZ",
-    "SIGRTMIN",
-    "SIGRTMAX",
-];

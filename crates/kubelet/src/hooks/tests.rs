@@ -12,6 +12,10 @@ use crate::{
 };
 
 async fn run_with(runtime: ExecOnly, hook: Value, limit: Option<Duration>) -> Finished {
+    run_on(&Arc::new(runtime), hook, limit).await
+}
+
+async fn run_on(runtime: &Arc<ExecOnly>, hook: Value, limit: Option<Duration>) -> Finished {
     let hook: LifecycleHandler = serde_json::from_value(hook).expect("a hook");
     let container = json!({"name": "c", "image": "i"});
     let target = Target {
@@ -20,7 +24,7 @@ async fn run_with(runtime: ExecOnly, hook: Value, limit: Option<Duration>) -> Fi
         pod_ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         tls: insecure_tls().expect("tls"),
     };
-    run(Arc::new(runtime), target, &hook, limit).await
+    run(Arc::clone(runtime), target, &hook, limit).await
 }
 
 fn succeeded(finished: &Finished) -> bool {
@@ -31,9 +35,12 @@ fn succeeded(finished: &Finished) -> bool {
 async fn s7_06_a_commands_exit_code_decides() {
     for (exit_code, want) in [(0, true), (3, false)] {
         let output = ExecOutput { stdout: vec![], stderr: b"why".to_vec(), exit_code, timed_out: false };
-        let runtime = ExecOnly { answers: Mutex::new(vec![Ok(output)]), ..ExecOnly::default() };
-        let got = run_with(runtime, json!({"exec": {"command": ["do", "$(A)"]}}), None).await;
+        let runtime = Arc::new(ExecOnly { answers: Mutex::new(vec![Ok(output)]), ..ExecOnly::default() });
+        let got = run_on(&runtime, json!({"exec": {"command": ["do", "$(A)"]}}), None).await;
         assert_eq!(succeeded(&got), want, "{got:?}");
+        let seen = runtime.seen.lock().expect("lock");
+        assert_eq!(seen.iter().map(|request| request.command.clone()).collect::<Vec<_>>(), [["do", "$(A)"]]);
+        assert_eq!(seen[0].timeout, None, "s7_02: however long it takes");
     }
 }
 

@@ -96,7 +96,7 @@ async fn s6_18_redirects_are_followed_on_the_same_host_only() {
 }
 
 #[tokio::test]
-async fn s6_18_transport_errors_read_as_on_a_cluster() {
+async fn s6_18_s6_27_transport_errors_read_as_on_a_cluster() {
     let port = closed_port();
     let got = probe(json!({"httpGet": {"path": "/x", "port": port}})).await;
     let want = format!("Get \"http://127.0.0.1:{port}/x\": dial tcp 127.0.0.1:{port}: connect: connection refused");
@@ -183,7 +183,7 @@ async fn serve_grpc(frame: &'static [u8], status: &'static str, message: &'stati
 }
 
 #[tokio::test]
-async fn s6_20_only_serving_is_healthy() {
+async fn s6_20_s6_27_only_serving_is_healthy() {
     let unimplemented = "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): ";
     let cases: [(&[u8], &str, &str, ProbeOutcome); 5] = [
         (&[0, 0, 0, 0, 2, 8, 1], "0", "", SUCCESS),
@@ -196,6 +196,10 @@ async fn s6_20_only_serving_is_healthy() {
         let port = serve_grpc(frame, status, message).await;
         assert_eq!(probe(json!({"grpc": {"port": port, "service": "s"}})).await, want);
     }
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bound");
+    let port = silent.local_addr().expect("an address").port();
+    let want = "timeout: health rpc did not complete within 1s";
+    assert_eq!(probe(json!({"grpc": {"port": port}})).await, failure(want));
     let port = closed_port();
     let want = format!("timeout: failed to connect service \"127.0.0.1:{port}\" within 1s: context deadline exceeded");
     assert_eq!(probe(json!({"grpc": {"port": port}})).await, failure(want));

@@ -241,27 +241,6 @@ fn s1_21_a_hook_sleeps_no_longer_than_the_pod_may_take_to_stop() {
 }
 
 #[test]
-fn s1_22_a_stop_signal_needs_a_system() {
-    let spec = |signal: &str, os: Value| {
-        let container = with(container("a"), json!({"lifecycle": {"stopSignal": signal}}));
-        pod_errors(json!({"containers": [container], "os": os}))
-    };
-    assert_eq!(
-        spec("SIGTERM", Value::Null),
-        ["spec.containers[0].lifecycle.stopSignal: Forbidden: may not be set for containers with empty `spec.os.name`"]
-    );
-    let linux = json!({"name": "linux"});
-    for signal in ["SIGTERM", "SIGRTMIN", "SIGRTMIN+15", "SIGRTMAX-14", "SIGRTMAX"] {
-        assert_eq!(spec(signal, linux.clone()), NONE, "{signal}");
-    }
-    for signal in ["TERM", "SIGRTMIN+16", "SIGRTMAX-15", "SIGRTMIN+0", "SIGRTMIN+"] {
-        assert_eq!(spec(signal, linux.clone()).len(), 1, "{signal}");
-    }
-    assert_eq!(spec("SIGKILL", json!({"name": "windows"})), NONE);
-    assert_eq!(spec("SIGUSR1", json!({"name": "windows"})).len(), 1);
-}
-
-#[test]
 fn s1_24_host_ports_collide_among_mains_and_within_one_init_container_only() {
     let port = json!({"ports": [{"containerPort": 80, "hostPort": 8080}]});
     let with_port = |name: &str| with(container(name), port.clone());
