@@ -506,7 +506,7 @@ fn s7_12_the_hook_of_a_later_sidecar_delays_the_earlier_one() {
 fn s4_28_a_hook_that_hangs_through_a_kill_that_fails_holds_nothing_up() {
     let script = "app: preStop hangs, stop fails until 5s\nat 1s delete grace 3\nshow stop preStop FailedKillPod #";
     check(
-        &pod("Always", &[], &[&format!("app lifecycle: {{preStop: {{exec: {{command: [x]}}}}}}")]),
+        &pod("Always", &[], &["app lifecycle: {preStop: {exec: {command: [x]}}}"]),
         script,
         expect![[r#"
         0.0    = Pending; [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:ContainerCreating rs #0

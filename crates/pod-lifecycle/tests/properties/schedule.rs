@@ -305,7 +305,7 @@ fn steady(main: bool) -> impl Strategy<Value = Behaviour> {
 fn always(rule: ProbeRule) -> ProbeRule {
     match rule {
         ProbeRule::Passes | ProbeRule::FailsUntil(_) | ProbeRule::FailsFrom(_) => ProbeRule::Passes,
-        ProbeRule::Fails | ProbeRule::Errs => rule,
+        ProbeRule::Fails | ProbeRule::Errs | ProbeRule::Warns => rule,
     }
 }
 
