@@ -80,7 +80,9 @@ impl<R: RuntimeService + ImageService> PodContext<R> {
                 until_done("remove sandbox", || self.runtime().remove_sandbox(&id)).await;
                 EffectResult::Done.into()
             }
-            Effect::EnsureImage { container } => EffectResult::Image(self.ensure_image(container).await).into(),
+            Effect::EnsureImage { container, volume } => {
+                EffectResult::Image(self.ensure_image(container, volume.as_deref()).await).into()
+            }
             Effect::CreateContainer { container, sandbox, attempt } => {
                 EffectResult::Created(self.create_container(container, &SandboxId(sandbox), attempt).await).into()
             }
@@ -151,23 +153,14 @@ impl<R: RuntimeService + ImageService> PodContext<R> {
         Ok(objects)
     }
 
-    /// Makes all volumes; images of image volumes are pulled too.
-    async fn prepare_volumes(&self) -> Result<(), Failure> {
+    /// Makes all volumes but those that are images, which come with the containers that mount them.
+    async fn prepare_volumes(&self) -> Result<(), Vec<Failure>> {
         let failed = |message: String| Failure { reason: "FailedMount".to_owned(), message };
-        volumes::make_directories(&self.paths).map_err(|e| failed(format!("making pod directories: {e}")))?;
-        let objects = self.fetch(&volumes::references(&self.plan.pod)).await.map_err(failed)?;
+        volumes::make_directories(&self.paths).map_err(|e| vec![failed(format!("making pod directories: {e}"))])?;
+        let objects = self.fetch(&volumes::references(&self.plan.pod)).await.map_err(|e| vec![failed(e)])?;
         let facts = self.facts();
-        let volumes = self.volumes(&facts);
-        volumes.prepare(&objects).map_err(|e| failed(e.to_string()))?;
-        for volume in volumes::volumes_of(&self.plan.pod) {
-            if let Some(source) = &volume.image {
-                let reference = source.reference.clone().unwrap_or_default();
-                let policy = PullPolicy::of(source.pull_policy.as_deref(), &reference);
-                let field_path = format!("spec.volumes{{{}}}", volume.name);
-                self.ensure(&reference, policy, Some(field_path)).await?;
-            }
-        }
-        Ok(())
+        let errors = self.volumes(&facts).prepare(&objects);
+        if errors.is_empty() { Ok(()) } else { Err(errors.into_iter().map(|e| failed(e.to_string())).collect()) }
     }
 
     /// Writes content volumes again whose objects changed (contract S11-05).
@@ -189,8 +182,14 @@ impl<R: RuntimeService + ImageService> PodContext<R> {
         Ok(view::sandbox(&status))
     }
 
-    async fn ensure_image(&self, idx: ContainerIdx) -> Result<PulledImage, Failure> {
+    async fn ensure_image(&self, idx: ContainerIdx, volume: Option<&str>) -> Result<PulledImage, Failure> {
         let container = self.container(idx);
+        let mut volumes = volumes::volumes_of(&self.plan.pod);
+        if let Some(source) = volume.and_then(|name| volumes.find(|v| v.name == name)?.image.as_ref()) {
+            let reference = source.reference.clone().unwrap_or_default();
+            let policy = PullPolicy::of(source.pull_policy.as_deref(), &reference);
+            return self.ensure(&reference, policy, None).await;
+        }
         let policy = PullPolicy::of(container.spec.image_pull_policy.as_deref(), container.image());
         self.ensure(container.image(), policy, Some(self.plan.field_path(idx))).await
     }
@@ -263,7 +262,8 @@ impl<R: RuntimeService + ImageService> PodContext<R> {
         let env = self.environment(container).await?;
         let ready = volumes::locate(&self.paths, &self.plan.pod);
         let mut image_ids = BTreeMap::new();
-        for volume in ready.values() {
+        let mounted = container.spec.volume_mounts.iter().flatten().filter_map(|mount| ready.get(&mount.name));
+        for volume in mounted {
             if let VolumeSource::Image(reference) = &volume.source {
                 image_ids.insert(reference.clone(), self.image(reference).await?.id);
             }

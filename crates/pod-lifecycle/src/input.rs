@@ -61,7 +61,7 @@ pub struct PodUpdate {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EffectResult {
     /// `PrepareVolumes`: all volumes are there, or why not. The text goes into a `FailedMount` event.
-    Volumes(Result<(), Failure>),
+    Volumes(Result<(), Vec<Failure>>),
     /// `CreateSandbox`.
     Sandbox(Result<SandboxView, Failure>),
     /// `StopSandbox`, `RemoveSandbox`, `Cleanup`: failures are retried by the executor, not reported.

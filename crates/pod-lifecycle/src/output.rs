@@ -123,11 +123,13 @@ pub enum Effect {
         /// Runtime id.
         sandbox: String,
     },
-    /// Make a container's image present as its policy demands. The executor records the `Pulling` event, since
+    /// Make an image present that a container needs, as its policy demands. The executor records the `Pulling` event, since
     /// it alone knows that a pull begins; all other events are the machine's.
     EnsureImage {
         /// Which container.
         container: ContainerIdx,
+        /// The volume whose content the image is; `None`: it is the container's own.
+        volume: Option<String>,
     },
     /// Resolve a container's environment and mounts, and create the instance.
     CreateContainer {

@@ -240,6 +240,30 @@ impl<'de> Deserialize<'de> for PodPlan {
     }
 }
 
+/// An image that has to be there before a container is created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ImageNeed {
+    /// The volume that it is for; `None`: it is the container's own.
+    pub(crate) volume: Option<String>,
+    /// As the spec names it.
+    pub(crate) image: String,
+}
+
+impl PodPlan {
+    /// Returns the images that a container needs: those of the volumes that it mounts, then its own (contract S11-16).
+    pub(crate) fn images(&self, idx: ContainerIdx) -> Vec<ImageNeed> {
+        let container = self.container(idx);
+        let mounts = |name: &str| container.spec.volume_mounts.iter().flatten().any(|mount| mount.name == name);
+        let volumes = self.pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+        let of_volumes = volumes.filter(|volume| mounts(&volume.name)).filter_map(|volume| {
+            let image = volume.image.as_ref()?.reference.clone().unwrap_or_default();
+            Some(ImageNeed { volume: Some(volume.name.clone()), image })
+        });
+        let own = ImageNeed { volume: None, image: container.image().to_owned() };
+        of_volumes.chain([own]).collect()
+    }
+}
+
 impl ContainerPlan {
     /// Returns its name.
     pub fn name(&self) -> &str {

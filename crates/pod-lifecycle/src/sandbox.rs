@@ -61,15 +61,17 @@ impl PodMachine {
     }
 
     /// Volumes come before everything else (contract S2-02).
-    pub(crate) fn volumes_prepared(&mut self, result: Result<(), Failure>) {
+    pub(crate) fn volumes_prepared(&mut self, result: Result<(), Vec<Failure>>) {
         self.job = None;
         match result {
             Ok(()) => {
                 self.volumes_ready = true;
                 self.dirty = true;
             }
-            Err(failure) => {
-                self.event(None, EventType::Warning, "FailedMount", failure.message);
+            Err(failures) => {
+                for failure in failures {
+                    self.event(None, EventType::Warning, "FailedMount", failure.message);
+                }
                 let delay = VOLUME_RETRY.saturating_mul(1 << self.volume_failures.min(8)).min(VOLUME_RETRY_MAX);
                 self.volume_failures += 1;
                 self.retry_in(delay);

@@ -8,6 +8,7 @@ use crate::{
     MomentKind, MonoTime, PodMachine, PulledImage, Role, StopReason, Timer,
     container::Instance,
     machine::Purpose,
+    plan::ImageNeed,
     restart::go_duration,
     sync::{Active, ERROR_RETRY},
 };
@@ -21,7 +22,11 @@ pub(crate) struct Starting {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StartStage {
-    Image(EffectId),
+    Image {
+        effect: EffectId,
+        /// Place among the images that the container needs.
+        position: usize,
+    },
     Create,
     Start,
     PostStart(EffectId),
@@ -39,11 +44,18 @@ impl PodMachine {
         {
             return;
         }
-        if self.image_back_off(idx) {
+        self.ensure_image(idx, 0);
+    }
+
+    /// Makes the images present that a container needs, one after the other; then it is created.
+    fn ensure_image(&mut self, idx: ContainerIdx, position: usize) {
+        let Some(need) = self.plan.images(idx).into_iter().nth(position) else { return self.create_container(idx) };
+        if self.image_back_off(idx, &need) {
             return;
         }
-        let effect = self.run(Effect::EnsureImage { container: idx }, Purpose::Image(idx));
-        self.starting(idx, StartStage::Image(effect));
+        let effect = Effect::EnsureImage { container: idx, volume: need.volume };
+        let effect = self.run(effect, Purpose::Image(idx));
+        self.starting(idx, StartStage::Image { effect, position });
     }
 
     fn starting(&mut self, container: ContainerIdx, stage: StartStage) {
@@ -86,16 +98,16 @@ impl PodMachine {
 
     /// Returns whether an image back-off holds the container (contract S3-31, S12-04; kubelet
     /// `image_manager.go`).
-    fn image_back_off(&mut self, idx: ContainerIdx) -> bool {
-        let image = self.plan.container(idx).image().to_owned();
-        let Some((back_off, failed, cause)) = self.images.get(&image) else { return false };
-        let Some(until) = back_off.open_until(&image, *failed, self.now.mono) else { return false };
+    fn image_back_off(&mut self, idx: ContainerIdx, need: &ImageNeed) -> bool {
+        let image = &need.image;
+        let Some((back_off, failed, cause)) = self.images.get(image) else { return false };
+        let Some(until) = back_off.open_until(image, *failed, self.now.mono) else { return false };
         let text = format!("Back-off pulling image {image:?}");
         let message = format!("{text}: {cause}");
         let container = &mut self.containers[idx.index()];
         container.wake = Some((until, Timer::ImageBackoff(idx)));
         if container.told.replace(until) != Some(until) {
-            self.event(Some(idx), EventType::Normal, "BackOff", text);
+            self.event(need.told_of(idx), EventType::Normal, "BackOff", text);
             self.event(Some(idx), EventType::Warning, "Failed", "Error: ImagePullBackOff");
         }
         self.start_blocked(idx, Failure { reason: "ImagePullBackOff".to_owned(), message });
@@ -103,35 +115,38 @@ impl PodMachine {
     }
 
     pub(crate) fn image_ensured(&mut self, idx: ContainerIdx, result: Result<PulledImage, Failure>) {
-        let image = self.plan.container(idx).image().to_owned();
+        let Some(&StartStage::Image { position, .. }) = self.stage_of(idx) else { return };
+        let Some(need) = self.plan.images(idx).into_iter().nth(position) else { return };
         match result {
             Ok(pulled) => {
-                self.images.remove(&image);
-                self.event(Some(idx), EventType::Normal, "Pulled", pulled_message(&image, &pulled));
-                self.create_container(idx);
+                self.images.remove(&need.image);
+                let text = pulled_message(&need.image, &pulled);
+                self.event(need.told_of(idx), EventType::Normal, "Pulled", text);
+                self.ensure_image(idx, position + 1);
             }
-            Err(failure) => self.image_failed(idx, image, failure),
+            Err(failure) => self.image_failed(idx, &need, failure),
         }
     }
 
-    fn image_failed(&mut self, idx: ContainerIdx, image: String, failure: Failure) {
+    fn image_failed(&mut self, idx: ContainerIdx, need: &ImageNeed, failure: Failure) {
+        let (image, about) = (&need.image, need.told_of(idx));
         match failure.reason.as_str() {
             "ErrImageNeverPull" => {
                 let text = format!("Container image {image:?} is not present with pull policy of Never");
-                self.event(Some(idx), EventType::Warning, "ErrImageNeverPull", text); // S12-05
+                self.event(about, EventType::Warning, "ErrImageNeverPull", text); // S12-05
                 self.retry_in(ERROR_RETRY);
             }
             "InvalidImageName" | "ImageInspectError" => {
-                self.event(Some(idx), EventType::Warning, "InspectFailed", failure.message.clone()); // S12-05
+                self.event(about, EventType::Warning, "InspectFailed", failure.message.clone()); // S12-05
                 self.retry_in(ERROR_RETRY);
             }
             _ => {
                 let text = format!("Failed to pull image {image:?}: {}", failure.message);
-                self.event(Some(idx), EventType::Warning, "Failed", text); // S12-04
+                self.event(about, EventType::Warning, "Failed", text); // S12-04
                 let now = self.now.mono;
                 let cause = format!("{}: {}", failure.reason, failure.message);
                 let entry = self.images.entry(image.clone()).or_default();
-                entry.0.advance(&image, now, now);
+                entry.0.advance(image, now, now);
                 (entry.1, entry.2) = (now, cause);
                 self.dirty = true; // the next pass shows the back-off
             }
@@ -318,6 +333,13 @@ impl PodMachine {
         if self.plan.container(idx).role == Role::Init {
             self.abort_pass();
         }
+    }
+}
+
+impl ImageNeed {
+    /// Returns whom events tell of the image: the container if it is its own, else the pod.
+    fn told_of(&self, idx: ContainerIdx) -> Option<ContainerIdx> {
+        self.volume.is_none().then_some(idx)
     }
 }
 

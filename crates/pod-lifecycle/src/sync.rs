@@ -179,7 +179,7 @@ impl PodMachine {
         let given_up = match &self.job {
             Some(Active::Volumes(effect)) => Some(*effect),
             Some(Active::Starting(starting)) => match starting.stage {
-                StartStage::Image(effect) | StartStage::PostStart(effect) => Some(effect),
+                StartStage::Image { effect, .. } | StartStage::PostStart(effect) => Some(effect),
                 StartStage::Create | StartStage::Start | StartStage::HookKill(_) => None,
             },
             Some(

@@ -324,6 +324,56 @@ show start Killing app s1
 }
 
 #[test]
+fn s11_16_an_image_that_is_a_volume_holds_the_containers_that_mount_it_like_their_own() {
+    let mounts = "volumeMounts: [{name: data, mountPath: /data}]";
+    let volumes = "  volumes: [{name: data, image: {reference: data:1}}]\n";
+    check(
+        &format!("{}{volumes}", pod("Always", &[], &["free", &format!("app {mounts}")])),
+        "
+verbose
+data: image missing ErrImagePull until 25s
+until 40s
+show image ! app
+",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:ContainerCreating rs #0; free Waiting:ContainerCreating rs #0
+            0.0    > image of free
+            0.0    ! free Pulled: Container image "free" already present on machine and can be accessed by the pod
+            0.0    ! free Created: Container created
+            0.0    ! free Started: Container started
+            0.0    > image of data for app
+            0.0    ! Warning Failed: Failed to pull image "data:1": no such image
+            0.0    ! app Warning Failed: Error: ErrImagePull
+            0.0    ~ app #0 start failed: ErrImagePull
+            0.0    = app Waiting:ErrImagePull rs #0; free Running RS #0
+            0.0    ! BackOff: Back-off pulling image "data:1"
+            0.0    ! app Warning Failed: Error: ImagePullBackOff
+            0.0    = app Waiting:ImagePullBackOff rs #0
+            10.0   > image of data for app
+            10.0   ! Warning Failed: Failed to pull image "data:1": no such image
+            10.0   ! app Warning Failed: Error: ErrImagePull
+            10.0   ~ app #0 start failed: ErrImagePull
+            10.0   = app Waiting:ErrImagePull rs #0
+            10.0   ! BackOff: Back-off pulling image "data:1"
+            10.0   ! app Warning Failed: Error: ImagePullBackOff
+            10.0   = app Waiting:ImagePullBackOff rs #0
+            30.0   > image of data for app
+            30.0   ! Pulled: Container image "data:1" already present on machine and can be accessed by the pod
+            30.0   > image of app
+            30.0   ! app Pulled: Container image "app" already present on machine and can be accessed by the pod
+            30.0   > create app #0
+            30.0   ~ app #0 created
+            30.0   ! app Created: Container created
+            30.0   > start app
+            30.0   ~ app #0 started
+            30.0   ! app Started: Container started
+            30.0   ~ app #0 ready
+            30.0   = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
+        "#]],
+    );
+}
+
+#[test]
 fn s2_26_a_changed_image_of_an_init_container_changes_nothing() {
     let script = "i1: runs 3s\nat 1s image i1 two\nat 6s image i1 three\nuntil 20s\nshow start Killing";
     check(

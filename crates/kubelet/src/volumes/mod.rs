@@ -147,11 +147,13 @@ pub(crate) fn remove_directories(paths: &PodPaths) -> std::io::Result<()> {
 }
 
 impl Volumes<'_> {
-    /// Makes every volume, in order; stops at the first that cannot be made.
-    pub(crate) fn prepare(&self, objects: &Objects) -> Result<(), VolumeError> {
-        volumes_of(self.facts.pod).try_for_each(|volume| {
-            self.prepare_one(volume, objects).map_err(|message| VolumeError { volume: volume.name.clone(), message })
-        })
+    /// Makes every volume that can be made, and returns what is wrong with the others.
+    pub(crate) fn prepare(&self, objects: &Objects) -> Vec<VolumeError> {
+        let failed = |volume: &Volume| {
+            let message = self.prepare_one(volume, objects).err()?;
+            Some(VolumeError { volume: volume.name.clone(), message })
+        };
+        volumes_of(self.facts.pod).filter_map(failed).collect()
     }
 
     /// Writes the content volumes again where their objects changed (contract S11-05).

@@ -41,12 +41,17 @@ impl Fixture {
         Self { _root: root, pod, paths, objects }
     }
 
+    /// Makes the volumes; the error is what is wrong with the first that cannot be made.
     fn prepare(&self, group: Option<u32>) -> Result<(), String> {
+        self.prepare_all(group).into_iter().next().map_or(Ok(()), Err)
+    }
+
+    fn prepare_all(&self, group: Option<u32>) -> Vec<String> {
         let allocatable = BTreeMap::new();
         let facts =
             Facts { pod: &self.pod, host_ips: &[], pod_ips: &[IpAddr::from([10, 0, 0, 7])], allocatable: &allocatable };
         let volumes = Volumes { paths: &self.paths, facts: &facts, group, user: None };
-        volumes.prepare(&self.objects).map_err(|e| e.to_string())
+        volumes.prepare(&self.objects).iter().map(ToString::to_string).collect()
     }
 
     fn dir(&self, name: &str) -> PathBuf {
@@ -118,6 +123,14 @@ fn s11_04_s12_13_missing_objects_and_keys_are_named_unless_optional() {
         let want = format!("MountVolume.SetUp failed for volume \"v\" : {cause}");
         assert_eq!(Fixture::new(volumes.clone()).prepare(None), Err(want), "{volumes}");
     }
+    let three = Fixture::new(json!([
+        {"name": "one", "configMap": {"name": "nope"}},
+        {"name": "two", "configMap": {"name": "cm"}},
+        {"name": "three", "secret": {"secretName": "none"}},
+    ]));
+    let each = ["\"one\" : configmap \"nope\" not found", "\"three\" : secret \"none\" not found"];
+    assert_eq!(three.prepare_all(None), each.map(|what| format!("MountVolume.SetUp failed for volume {what}")));
+    assert_eq!(three.seen("two"), ["a=1", "b=2", "raw=\u{fffd}"], "the others are made");
     for volumes in [config("nope", "a", true), config("cm", "zzz", true), secret("nope", "a", true)] {
         let f = Fixture::new(volumes);
         f.prepare(None).expect("optional");

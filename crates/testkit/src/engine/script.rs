@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Behaviour items: `runs D`, `exits N`, `oom`, `says TEXT`, `ignores TERM`, `stops in D [with N]`, `stop fails until D`, `resize fails until D`,
-//! `image missing REASON [until D]`, `image takes D`, `config fails until D`, `cannot start`,
+//! `image missing REASON [until D]`, `image takes D` (also of a volume), `config fails until D`, `cannot start`,
 //! `postStart|preStop takes D | fails [after D] | hangs`, `startup|liveness|readiness passes | fails |
 //! fails until D | fails from D | errs | warns`.
 //!

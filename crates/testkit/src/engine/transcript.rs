@@ -97,7 +97,10 @@ impl Transcript {
             Effect::CreateSandbox { attempt } => format!("create sandbox {attempt}"),
             Effect::StopSandbox { .. } => "stop sandbox".to_owned(),
             Effect::RemoveSandbox { .. } => "remove sandbox".to_owned(),
-            Effect::EnsureImage { container } => format!("image of {}", name(container)),
+            Effect::EnsureImage { container, volume: None } => format!("image of {}", name(container)),
+            Effect::EnsureImage { container, volume: Some(volume) } => {
+                format!("image of {volume} for {}", name(container))
+            }
             Effect::CreateContainer { container, attempt, .. } => format!("create {} #{attempt}", name(container)),
             Effect::StartContainer { container, .. } => format!("start {}", name(container)),
             Effect::RunHook { container, hook, .. } => format!("{} of {}", hook_text(*hook), name(container)),

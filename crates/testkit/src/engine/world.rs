@@ -512,7 +512,7 @@ impl World {
         match effect {
             Effect::PrepareVolumes => {
                 let result = self.fails_until(self.volumes_fail_until, "FailedMount", VOLUME_MESSAGE);
-                self.answer(id, EffectResult::Volumes(result));
+                self.answer(id, EffectResult::Volumes(result.map_err(|failure| vec![failure])));
             }
             Effect::CreateSandbox { attempt } => self.create_sandbox(id, attempt),
             Effect::StopSandbox { sandbox } => {
@@ -526,7 +526,7 @@ impl World {
                 self.containers.retain(|_, process| process.view.sandbox != sandbox);
                 self.answer(id, EffectResult::Done);
             }
-            Effect::EnsureImage { container } => self.ensure_image(id, container),
+            Effect::EnsureImage { container, volume } => self.ensure_image(id, container, volume.as_deref()),
             Effect::CreateContainer { container, sandbox, attempt } => {
                 self.create_container(id, container, sandbox, attempt);
             }
@@ -578,9 +578,10 @@ impl World {
         self.behaviours.get(self.plan.container(container).name()).cloned().unwrap_or_default()
     }
 
-    fn ensure_image(&mut self, id: Asked, container: ContainerIdx) {
+    fn ensure_image(&mut self, id: Asked, container: ContainerIdx, volume: Option<&str>) {
         let present = EffectResult::Image(Ok(PulledImage { pulled: None }));
-        match self.behaviour(container).image {
+        let name = volume.unwrap_or_else(|| self.plan.container(container).name());
+        match self.behaviours.get(name).cloned().unwrap_or_default().image {
             ImageBehaviour::Present => self.answer(id, present),
             ImageBehaviour::Pulled(took) => {
                 let result = EffectResult::Image(Ok(PulledImage { pulled: Some((took, 1000)) }));
