@@ -93,8 +93,11 @@ impl Gauge {
     }
 }
 
-/// Watches the machine and does what must be done, for ever.
+/// Watches the machine and does what must be done, for ever; nothing if nothing is asked for.
 pub(crate) async fn run<R: RuntimeService + ImageService>(node: Arc<NodeContext<R>>) {
+    if node.options.eviction.thresholds.is_empty() && node.options.eviction.images.is_none() {
+        return;
+    }
     let mut manager = Manager { node, images_after: Instant::now() };
     loop {
         manager.turn().await;
@@ -119,14 +122,13 @@ impl<R: RuntimeService + ImageService> Manager<R> {
         {
             return;
         }
-        if judgement.conditions.is_empty() && self.node.roster.is_empty() {
-            return self.node.roster.until_any().await;
-        }
+        let (node, deserted) = (&self.node, self.node.roster.is_empty());
         let soon = Instant::now() + INTERVAL;
-        let next = judgement.next.map_or(soon, |at| self.node.clock.instant(at).min(soon));
+        let next = judgement.next.map_or(soon, |at| node.clock.instant(at).min(soon));
         tokio::select! {
-            () = sleep_until(next) => {}
-            () = self.node.runtime.memory_stall() => {}
+            () = node.roster.until_any(), if deserted => {}
+            () = sleep_until(next), if !deserted || !judgement.conditions.is_empty() => {}
+            () = node.runtime.memory_stall(), if !deserted => {}
         }
     }
 

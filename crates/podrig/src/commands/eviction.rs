@@ -13,7 +13,8 @@ use crate::error::CommandError;
 pub(crate) struct Eviction {
     /// Evict pods at once when there is less than this
     ///
-    /// By default what a kubelet does (serve), or memory.available<100Mi (run). Signals: memory.available, nodefs.available, nodefs.inodesFree, imagefs.available,
+    /// By default memory.available<100Mi; served nodes also nodefs.available<1Gi, nodefs.inodesFree<5%,
+    /// imagefs.available<1Gi and imagefs.inodesFree<5%. Signals: memory.available, nodefs.available, nodefs.inodesFree, imagefs.available,
     /// imagefs.inodesFree, pid.available. An empty value evicts for nothing.
     #[arg(long, value_name = "SIGNAL<AMOUNT,…")]
     eviction_hard: Option<String>,
@@ -60,7 +61,7 @@ impl Eviction {
 #[command(next_help_heading = "Removal of unused images, as by a kubelet; loaded ones stay")]
 pub(crate) struct ImageGc {
     /// Per cent of the disk in use from which on they are removed; 100: only before pods would have to go
-    #[arg(long, default_value_t = 85, value_name = "PER CENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    #[arg(long, default_value_t = 100, value_name = "PER CENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     image_gc_high_threshold: u8,
 
     /// Per cent in use down to which they are removed then
@@ -113,7 +114,7 @@ mod tests {
         let options = none.eviction.options(serve::DEFAULT_EVICTION_HARD).unwrap();
         assert_eq!((options.max_pod_grace, options.transition_period), (Duration::ZERO, Duration::from_secs(300)));
         assert_ne!(none.eviction.options(run::DEFAULT_EVICTION_HARD).unwrap(), options);
-        let images = ImageGcOptions { high_percent: 85, low_percent: 80, minimum_age: Duration::from_secs(120) };
+        let images = ImageGcOptions { high_percent: 100, low_percent: 80, minimum_age: Duration::from_secs(120) };
         assert_eq!(none.images.options().unwrap(), images);
         let error = |args: &[&str]| {
             let flags = Flags::parse_from([&["x"], args].concat());
@@ -121,6 +122,8 @@ mod tests {
         };
         let text = "error: reading the eviction thresholds\n  because: unsupported eviction signal disk";
         assert_eq!(error(&["--eviction-hard", "disk<1"]), text);
-        assert!(error(&["--image-gc-low-threshold", "90"]).contains("(--image-gc-low-threshold) 90 must be less than"));
+        assert!(
+            error(&["--image-gc-low-threshold", "100"]).contains("(--image-gc-low-threshold) 100 must be less than")
+        );
     }
 }

@@ -14,9 +14,11 @@ use crate::{
     serve::{self, Settings},
 };
 
-/// What a kubelet evicts pods for by default (pkg/kubelet/eviction/defaults_linux.go).
+/// What pods are evicted for: what a kubelet has for Linux (pkg/kubelet/eviction/defaults_linux.go), but with amounts
+/// of disk instead of 10% and 15%. A machine that is used for other things too is often that full, and a tenth of its disk
+/// is a lot.
 pub(super) const DEFAULT_EVICTION_HARD: &str =
-    "memory.available<100Mi,nodefs.available<10%,nodefs.inodesFree<5%,imagefs.available<15%,imagefs.inodesFree<5%";
+    "memory.available<100Mi,nodefs.available<1Gi,nodefs.inodesFree<5%,imagefs.available<1Gi,imagefs.inodesFree<5%";
 
 /// Serve the Kubernetes API, with this machine as the only node
 ///

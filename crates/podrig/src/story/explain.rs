@@ -28,6 +28,8 @@ const KILLED: i32 = 137;
 /// Explains one pod from its last status and its story. The most important finding comes first.
 pub(crate) fn explain(story: &PodStory, pod: &Pod) -> Vec<Finding> {
     let mut findings = Vec::new();
+    findings.extend(failed_as_a_whole(pod));
+    findings.extend(not_taken(pod));
     findings.extend(hopeless(pod));
     findings.extend(too_early(story));
     findings.extend(failed_main(story, &findings));
@@ -40,6 +42,23 @@ pub(crate) fn explain(story: &PodStory, pod: &Pod) -> Vec<Finding> {
         findings.extend(went_well(story, pod));
     }
     findings
+}
+
+/// The pod failed for a reason of its own, whatever its containers did: it was evicted or refused, or had no time left.
+fn failed_as_a_whole(pod: &Pod) -> Option<Finding> {
+    let status = pod.status.as_ref().filter(|status| status.phase.as_deref() == Some("Failed"))?;
+    let (reason, message) = (status.reason.as_deref()?, status.message.as_deref().unwrap_or_default().trim());
+    let message = format!("the pod failed as a whole ({reason}): {message}");
+    Some(Finding { code: "pod-failed", container: None, message })
+}
+
+/// No node takes the pod.
+fn not_taken(pod: &Pod) -> Option<Finding> {
+    let conditions = pod.status.as_ref()?.conditions.iter().flatten();
+    let refused = conditions.into_iter().find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
+    let why = refused.message.as_deref().unwrap_or_default();
+    let message = format!("the pod never started, since the node does not take it: {why}");
+    Some(Finding { code: "not-scheduled", container: None, message })
 }
 
 fn hopeless(pod: &Pod) -> Option<Finding> {
@@ -273,5 +292,27 @@ mod tests {
                 init-never-ends: proxy is a plain init container and still runs: everything after it waits until it exits with 0. A server never does, so it blocks the pod for ever; restartPolicy: Always on it makes it a native sidecar.
             "#]],
         );
+    }
+
+    #[test]
+    fn s4_56_a_pod_that_had_to_go_or_could_not_come_says_why() {
+        let status =
+            json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory. "});
+        let pod = json!({"spec": {"containers": [{"name": "app"}]}, "status": status});
+        let moments = [
+            ("app", 0, MomentKind::Started),
+            ("app", 1, MomentKind::StopSignal { reason: StopReason::PodEnds }),
+            ("app", 2, exited(137)),
+        ];
+        let text = expect![[r#"
+            pod-failed: the pod failed as a whole (Evicted): The node was low on resource: memory.
+        "#]];
+        check(&pod, &moments, vec![], text);
+        let refused = json!({"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"});
+        let pod = json!({"spec": {"containers": []}, "status": {"phase": "Pending", "conditions": [refused]}});
+        let text = expect![[r#"
+            not-scheduled: the pod never started, since the node does not take it: 0/1 nodes are available
+        "#]];
+        check(&pod, &[], vec![], text);
     }
 }

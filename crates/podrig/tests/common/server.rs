@@ -48,14 +48,11 @@ impl Server {
         self.resume();
     }
 
-    /// Returns the command line of the server. How full the machine's disk is does not matter unless a test says so.
+    /// Returns the command line of the server.
     pub(crate) fn command(&self) -> Command {
         let mut command = self.sealed.podrig();
         let address = self.address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
         command.arg("serve").arg("--listen").arg(address.to_string()).args(&self.args);
-        if !self.args.iter().any(|arg| arg == "--eviction-hard") {
-            command.args(["--eviction-hard", "memory.available<100Mi"]);
-        }
         command
     }
 

@@ -278,6 +278,33 @@ fn an_image_made_from_code_is_the_same_each_time() {
 }
 
 #[test]
+fn s4_56_only_images_that_nobody_uses_or_has_loaded_are_unused_the_oldest_first() {
+    let place = place();
+    let image = |name: &str, pinned: bool| {
+        let files = vec![LayerFile { path: name.to_owned(), mode: 0, content: Content::Directory }];
+        let spec = ImageSpec {
+            names: vec![name.to_owned()],
+            layers: vec![LayerSource { files }],
+            pinned,
+            ..ImageSpec::default()
+        };
+        place.store.add(&spec).unwrap().id
+    };
+    let (kept, a, b) = (image("kept", true), image("a", false), image("b", false));
+    let unused = || place.store.unused().unwrap().into_iter().map(|image| image.id).collect::<Vec<_>>();
+    assert_eq!(unused(), [a.clone(), b.clone()]);
+    place.store.lease("a", "container").unwrap();
+    assert_eq!(unused(), [b.clone()]);
+    assert!(!place.store.remove_unused(&a).unwrap(), "it has come into use");
+    assert!(!place.store.remove_unused(&kept).unwrap(), "it was loaded");
+    place.store.release("container").unwrap();
+    assert_eq!(unused(), [b.clone(), a.clone()], "it was used later than the other");
+    assert!(place.store.remove_unused(&b).unwrap());
+    assert!(!place.store.remove_unused(&b).unwrap(), "it is gone");
+    assert_eq!(place.store.list().unwrap().len(), 2);
+}
+
+#[test]
 fn archives_of_other_machines_and_contradictory_ones_are_refused() {
     let place = place();
     let layer = tar(&[file("f", "x")]);
