@@ -41,13 +41,12 @@ impl PodMachine {
         foreign.filter(|one| own.iter().all(|other| other.type_ != one.type_)).chain(own.iter().cloned()).collect()
     }
 
-    /// KEP-1287: there only while they are true. They keep the generation of the pod that asked.
+    /// KEP-1287: there only while they are true. One that goes on keeps the generation of the pod that asked.
     fn resizes(&self) -> Vec<(&'static str, Draft)> {
         let mut all = Vec::new();
         if let Some(pending) = &self.resize.pending {
-            let draft =
-                Draft { reason: Some(pending.reason()), message: Some(pending.message.clone()), ..Draft::yes() };
-            all.push((resize::PENDING, Draft { generation: Some(pending.generation), ..draft }));
+            let message = Some(pending.message.clone());
+            all.push((resize::PENDING, Draft { reason: Some(pending.reason()), message, ..Draft::yes() }));
         }
         if let Some(progress) = &self.resize.progress {
             let reason = progress.error.as_ref().map(|_| resize::ERROR);
@@ -63,7 +62,7 @@ impl PodMachine {
     }
 
     fn has_ended(&self) -> bool {
-        matches!(self.life, Life::Ended(_) | Life::Finished)
+        matches!(self.life, Life::Ended(_))
     }
 
     /// S3-40
@@ -98,7 +97,7 @@ impl PodMachine {
     /// S5-36: what was initialised once stays so.
     fn was_initialized(&self) -> bool {
         let old = self.published.conditions.iter().flatten().find(|condition| condition.type_ == INITIALIZED);
-        old.is_some_and(|condition| condition.status == "True") && self.plan.init_count() > 0
+        old.is_some_and(|condition| condition.status == "True")
     }
 
     /// S5-37, S5-39

@@ -56,3 +56,26 @@ impl PodMachine {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Effect, MonoTime, Now, PodPlan, Timestamp, machine::Purpose};
+
+    use super::*;
+
+    #[test]
+    fn a_machine_that_waits_for_nothing_is_stuck_unless_its_pod_has_ended() {
+        let pod = serde_json::json!({
+            "metadata": {"name": "p", "namespace": "n", "uid": "u"},
+            "spec": {"containers": [{"name": "app"}]},
+        });
+        let plan: PodPlan = serde_json::from_value(pod).unwrap();
+        let mut machine = PodMachine::blank(plan, Now { mono: MonoTime::default(), wall: Timestamp::default() });
+        assert_eq!(machine.check(), Err(Violation::Stuck));
+        machine.run(Effect::Cleanup, Purpose::Clearance);
+        assert_eq!(machine.check(), Ok(()));
+        machine.effects.clear();
+        machine.life = Life::Finished;
+        assert_eq!(machine.check(), Ok(()));
+    }
+}

@@ -95,8 +95,8 @@ pub(crate) enum Purpose {
     Volumes,
     CreateSandbox,
     StopSandbox,
-    RemoveSandbox,
-    Cleanup,
+    /// Removal of what is left of a pod that has ended.
+    Clearance,
     Image(ContainerIdx),
     Create(ContainerIdx),
     Start(ContainerIdx),
@@ -104,9 +104,8 @@ pub(crate) enum Purpose {
     Probe(ContainerIdx, ProbeKind),
     Stop(ContainerIdx),
     Resize,
+    /// A restart of all containers waits for it.
     Remove,
-    /// Removal that a restart of all containers waits for.
-    Reset,
 }
 
 impl PodMachine {
@@ -116,7 +115,6 @@ impl PodMachine {
     pub fn new(plan: PodPlan, now: Now, seed: u64) -> Self {
         let _ = seed; // a new pod needs no chance; a restored one does
         let mut machine = Self::blank(plan, now);
-        machine.publish();
         machine.settle();
         machine
     }
@@ -209,7 +207,7 @@ impl PodMachine {
             (Purpose::Volumes, EffectResult::Volumes(result)) => self.volumes_prepared(result),
             (Purpose::CreateSandbox, EffectResult::Sandbox(result)) => self.sandbox_created(result),
             (Purpose::StopSandbox, EffectResult::Done) => self.sandbox_stopped(),
-            (Purpose::RemoveSandbox | Purpose::Cleanup, EffectResult::Done) => self.job = None,
+            (Purpose::Clearance, EffectResult::Done) => self.job = None,
             (Purpose::Image(idx), EffectResult::Image(result)) => self.image_ensured(idx, result),
             (Purpose::Create(idx), EffectResult::Created(result)) => self.container_created(idx, result),
             (Purpose::Start(idx), EffectResult::Started(result)) => self.container_started(idx, result),
@@ -222,8 +220,7 @@ impl PodMachine {
             (Purpose::Probe(idx, kind), EffectResult::Probe(outcome)) => self.probed(idx, kind, outcome),
             (Purpose::Stop(idx), EffectResult::Stopped(result)) => self.container_stopped(idx, result),
             (Purpose::Resize, EffectResult::Resized(result)) => self.resized(result),
-            (Purpose::Remove, EffectResult::Removed | EffectResult::Done) => {}
-            (Purpose::Reset, EffectResult::Removed | EffectResult::Done) => self.end_reset_if_over(),
+            (Purpose::Remove, EffectResult::Removed | EffectResult::Done) => self.end_reset_if_over(),
             (purpose, result) => {
                 self.effects.insert(effect, purpose);
                 self.violate(Violation::WrongAnswer { effect, answer: format!("{result:?}") });
@@ -235,13 +232,9 @@ impl PodMachine {
         if !update.plan.continues(&self.plan) {
             return self.violate(Violation::OtherPod { uid: update.plan.uid });
         }
-        if update.plan.active_deadline != self.plan.active_deadline && !self.deadline_hit {
-            let age = self.now.wall.since(self.start_time);
-            let deadline = update.plan.active_deadline;
-            self.deadline_at = deadline.map(|deadline| self.now.mono + deadline.saturating_sub(age));
-        }
         self.foreign_conditions = crate::conditions::foreign(&update.foreign_conditions);
         let before = std::mem::replace(&mut self.plan, update.plan);
+        self.set_deadline();
         for idx in self.plan.indices().skip(self.containers.len()).collect::<Vec<_>>() {
             self.containers.push(Container::default());
             self.shown.push(Shown::never_ran(&self.plan, idx));
@@ -254,6 +247,12 @@ impl PodMachine {
             Life::Stopping => self.publish(),
             Life::Ended(_) | Life::Finished => {}
         }
+    }
+
+    /// The pod's active deadline is counted from its first acknowledgement (contract S4-55).
+    pub(crate) fn set_deadline(&mut self) {
+        let age = self.now.wall.since(self.start_time);
+        self.deadline_at = self.plan.active_deadline.map(|deadline| self.now.mono + deadline.saturating_sub(age));
     }
 
     /// Starts an effect.

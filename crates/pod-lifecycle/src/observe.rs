@@ -29,20 +29,18 @@ impl PodMachine {
         // An exit that was made up for want of a better one gives way to the real one.
         let made_up =
             matches!(&instance.view.state, ContainerViewState::Exited { reason, .. } if reason == STATUS_UNKNOWN);
-        if new < old || (new == old && instance.is_dead() && !made_up) {
+        if new < old || (new == old && !made_up) {
             return;
         }
         let had_started = instance.started_at().is_some();
-        let resources = instance.resources.take();
-        *instance = Instance { finished: instance.finished, resources, ..Instance::new(view, now) };
-        if instance.is_dead() && instance.finished.is_none() {
-            instance.finished = Instance::new(instance.view.clone(), now).finished;
-        }
+        let fresh = Instance::new(view, now);
+        let (finished, resources) = (instance.finished.or(fresh.finished), instance.resources.take());
+        *instance = Instance { finished, resources, ..fresh };
+        let (started_at, state) = (instance.started_at(), instance.view.state.clone());
+        self.dirty = true;
         if new == old {
             return;
         }
-        let (started_at, state) = (instance.started_at(), instance.view.state.clone());
-        self.dirty = true;
         if let Some(at) = started_at.filter(|_| !had_started) {
             self.moment(at, Some(idx), MomentKind::Started);
         }

@@ -301,15 +301,6 @@ impl ContainerPlan {
 }
 
 impl RestartPolicy {
-    /// Returns the policy as manifests spell it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Always => "Always",
-            Self::OnFailure => "OnFailure",
-            Self::Never => "Never",
-        }
-    }
-
     fn parse(text: &str, path: &str) -> Result<Self, PlanError> {
         match text {
             "Always" => Ok(Self::Always),
@@ -436,7 +427,15 @@ mod tests {
 
     #[test]
     fn s1_13_s1_16_defaults_are_filled_in() {
+        let set = plan(json!({"terminationGracePeriodSeconds": -5, "hostNetwork": true, "containers": [
+            {"name": "m", "livenessProbe": {"periodSeconds": 7, "failureThreshold": 9}},
+        ]}))
+        .unwrap();
+        let probe = set.containers[0].liveness.as_ref().unwrap();
+        assert_eq!((probe.period.as_secs(), probe.failure_threshold), (7, 9));
+        assert_eq!((set.grace, set.host_network, set.generation), (Duration::ZERO, true, 0));
         let plan = plan(json!({"containers": [{"name": "m", "livenessProbe": {"periodSeconds": 0}}]})).unwrap();
+        assert!(!plan.host_network);
         assert_eq!((plan.restart_policy, plan.grace), (RestartPolicy::Always, Duration::from_secs(30)));
         let probe = plan.containers[0].liveness.as_ref().unwrap();
         assert_eq!((probe.period.as_secs(), probe.timeout.as_secs(), probe.initial_delay.as_secs()), (10, 1, 0));
@@ -448,6 +447,26 @@ mod tests {
         assert_eq!(plan(json!({"containers": []})), Err(PlanError::Missing { field: "spec.containers" }));
         let error = plan(json!({"containers": [{"name": "m", "restartPolicy": "Sometimes"}]})).unwrap_err();
         assert_eq!(error.to_string(), "spec.containers[0].restartPolicy: unsupported value \"Sometimes\"");
+        let without = |field: &str| {
+            let mut pod = json!({"metadata": {"name": "p", "namespace": "n", "uid": "u"}, "spec": {"containers": [{"name": "m"}]}});
+            pod["metadata"].as_object_mut().unwrap().remove(field);
+            serde_json::from_value::<PodPlan>(pod).unwrap_err().to_string()
+        };
+        assert_eq!(["name", "namespace"].map(without), ["pod has no metadata.name", "pod has no metadata.namespace"]);
+        let no_spec = serde_json::from_value::<PodPlan>(json!({"metadata": {}})).unwrap_err();
+        assert_eq!(no_spec.to_string(), "pod has no spec");
+        let odd = |init: Value, policy: &str| {
+            let spec = json!({"restartPolicy": policy, "containers": [{"name": "m"}], "initContainers": [init]});
+            plan(spec).unwrap_err().to_string()
+        };
+        let refused = [odd(json!({"name": "i"}), "Often"), odd(json!({"name": "i", "restartPolicy": "Once"}), "Never")];
+        assert_eq!(
+            refused,
+            [
+                "spec.restartPolicy: unsupported value \"Often\"",
+                "spec.initContainers[0].restartPolicy: unsupported value \"Once\"",
+            ]
+        );
         let no_uid = json!({"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": [{"name": "m"}]}});
         let error = serde_json::from_value::<PodPlan>(no_uid).unwrap_err();
         assert_eq!(error.to_string(), "pod has no metadata.uid");
@@ -460,18 +479,47 @@ mod tests {
         assert_eq!(one, hash(json!({"name": "m", "image": "a"})));
         assert_ne!(one, hash(json!({"name": "m", "image": "b"})));
         assert_ne!(one, hash(json!({"name": "n", "image": "a"})));
+        // It is kept beside the container: another version that computed another one would restart it.
+        assert_eq!(one, "0879441917c7a5eb");
+    }
+
+    #[test]
+    fn only_ephemeral_containers_may_come_to_a_pod() {
+        let of = |uid: &str, init: &[&str], mains: &[&str], debuggers: &[&str]| {
+            let list = |names: &[&str]| names.iter().map(|name| json!({"name": name})).collect::<Vec<_>>();
+            let spec = json!({"initContainers": list(init), "containers": list(mains), "ephemeralContainers": list(debuggers)});
+            let pod = json!({"metadata": {"name": "p", "namespace": "n", "uid": uid}, "spec": spec});
+            serde_json::from_value::<PodPlan>(pod).unwrap()
+        };
+        let earlier = of("u", &["i"], &["m"], &["d"]);
+        assert!(of("u", &["i"], &["m"], &["d"]).continues(&earlier));
+        assert!(of("u", &["i"], &["m"], &["d", "e"]).continues(&earlier));
+        for other in [
+            of("v", &["i"], &["m"], &["d"]),
+            of("u", &["i"], &["m"], &[]),
+            of("u", &["i"], &["n"], &["d"]),
+            of("u", &[], &["i", "m"], &["d"]),
+            of("u", &["i"], &["m", "d"], &["e"]),
+        ] {
+            assert!(!other.continues(&earlier), "{other:?}");
+        }
+        let without_debugger = of("u", &["i"], &["m"], &[]);
+        assert!(!of("u", &["i"], &["m", "n"], &[]).continues(&without_debugger));
     }
 
     #[test]
     fn s12_events_name_their_container_by_field_path() {
         let plan = plan(json!({
-            "initContainers": [{"name": "i"}],
+            "initContainers": [{"name": "i"}, {"name": "s", "restartPolicy": "Always"}],
             "containers": [{"name": "m"}],
             "ephemeralContainers": [{"name": "e"}],
         }))
         .unwrap();
         let paths: Vec<_> = plan.indices().map(|idx| plan.field_path(idx)).collect();
-        assert_eq!(paths, ["spec.initContainers{i}", "spec.containers{m}", "spec.ephemeralContainers{e}"]);
+        assert_eq!(
+            paths,
+            ["spec.initContainers{i}", "spec.initContainers{s}", "spec.containers{m}", "spec.ephemeralContainers{e}"]
+        );
     }
 
     #[test]

@@ -1,15 +1,13 @@
 //! Probes: when each is run, and what its results add up to (contract S6; kubelet `prober/worker.go`).
 //!
 //! A probe belongs to the instance that the published status shows as running. It is run for the first
-//! time when the initial delay after the start is over, then once a period.
+//! time when the initial delay after the start is over, then once a period, until the instance ends.
 
 use std::time::Duration;
 
 use crate::{
     ContainerIdx, ContainerPlan, Deadline, Effect, EffectId, EventType, MomentKind, MonoTime, PodMachine, ProbeKind,
-    ProbeOutcome, ProbePlan, Role, Timer,
-    container::Instance,
-    machine::{Life, Purpose},
+    ProbeOutcome, ProbePlan, Timer, container::Instance, machine::Purpose,
 };
 
 /// The probes of one container.
@@ -73,19 +71,16 @@ impl Probes {
         }
     }
 
-    /// Turns to a new instance; initial results as in contract S6-06. Returns the runs to be cancelled.
-    pub(crate) fn watch(&mut self, id: &str, started: MonoTime, plan: &ContainerPlan) -> Vec<EffectId> {
+    /// Turns to a new instance; initial results as in contract S6-06.
+    pub(crate) fn watch(&mut self, id: &str, started: MonoTime, plan: &ContainerPlan) {
         self.of = Some(id.to_owned());
-        let mut cancelled = Vec::new();
         for kind in KINDS {
             let probe = self.get_mut(kind);
-            cancelled.extend(probe.running.take().map(|(effect, _)| effect));
             probe.on_hold = false;
             probe.verdict = initial(kind);
             probe.due = plan.probe(kind).map(|p| first_run(kind, started, p));
             probe.counts_from = plan.probe(kind).map_or(started, |p| first_count(kind, started, p));
         }
-        cancelled
     }
 
     /// Returns what a probe says of an instance; `None`: it looks at another one.
@@ -109,7 +104,6 @@ impl Probes {
         self.watch(id, seen.running_since, plan);
         if seen.started {
             self.startup.verdict = Verdict::Success;
-            self.startup.on_hold = true;
         }
         if seen.ready {
             self.readiness.verdict = Verdict::Success;
@@ -128,8 +122,7 @@ impl Probes {
         let started = self.started(plan);
         let kinds: Vec<_> = KINDS
             .into_iter()
-            .filter(|&kind| plan.probe(kind).is_some() && !self.get(kind).on_hold)
-            .filter(|&kind| (kind == ProbeKind::Startup) != started)
+            .filter(|&kind| !self.get(kind).on_hold && (kind == ProbeKind::Startup) != started)
             .collect();
         kinds.into_iter()
     }
@@ -181,29 +174,11 @@ impl PodMachine {
     }
 
     pub(crate) fn probe_deadlines(&self) -> impl Iterator<Item = Deadline> {
-        let probed = self.plan.indices().filter(|&idx| self.is_probed(idx));
-        probed.flat_map(move |idx| {
+        self.plan.indices().flat_map(move |idx| {
             let probes = &self.containers[idx.index()].probes;
-            let active = probes.active(self.plan.container(idx)).filter(move |&kind| self.is_asked(idx, kind));
+            let active = probes.active(self.plan.container(idx));
             active.filter_map(move |kind| Some(Deadline { at: probes.get(kind).due?, why: Timer::Probe(idx, kind) }))
         })
-    }
-
-    /// A container is probed while the published status shows the instance that runs as running.
-    fn is_probed(&self, idx: ContainerIdx) -> bool {
-        let alive = match self.life {
-            Life::Active | Life::Stopping => true,
-            Life::Ended(_) | Life::Finished => false,
-        };
-        let container = &self.containers[idx.index()];
-        let watched = container.probes.of.is_some() && container.probes.of == self.instance_id(idx);
-        alive && container.is_running() && watched && self.shown[idx.index()].is_running()
-    }
-
-    /// S4-61: of a main container that is being stopped with its pod only readiness is asked.
-    fn is_asked(&self, idx: ContainerIdx, kind: ProbeKind) -> bool {
-        let ends = self.life != Life::Active && self.plan.container(idx).role == Role::Main;
-        !ends || kind == ProbeKind::Readiness
     }
 
     /// Takes the result of a run (contract S6-07, S6-16, S6-18, S6-22).
@@ -219,20 +194,18 @@ impl PodMachine {
         }
         self.tell_probe_outcome(idx, kind, &outcome);
         let probe = self.containers[idx.index()].probes.get_mut(kind);
-        if matches!(outcome, ProbeOutcome::Error { .. }) || probe.on_hold {
+        if matches!(outcome, ProbeOutcome::Error { .. }) {
             return;
         }
         let before = probe.verdict;
         let Some(verdict) = probe.record(kind, passed, &plan) else { return };
-        if verdict == before && kind != ProbeKind::Startup {
+        if verdict == before {
             return;
         }
         let moment = if passed { MomentKind::ProbePassed(kind) } else { MomentKind::ProbeFailed(kind) };
         self.moment(self.now.wall, Some(idx), moment);
         self.dirty = true;
-        if kind != ProbeKind::Liveness {
-            self.publish(); // S5-24
-        }
+        self.publish(); // S5-24
     }
 
     fn tell_probe_outcome(&mut self, idx: ContainerIdx, kind: ProbeKind, outcome: &ProbeOutcome) {
@@ -260,16 +233,12 @@ impl PodMachine {
             let id = instance.view.id.clone();
             let started = instance.started_at().map_or(self.now.mono, |at| self.now.mono_of(at));
             let plan = self.plan.container(idx);
-            let now = self.now.mono;
             let probes = &mut self.containers[idx.index()].probes;
             if probes.of.as_ref() != Some(&id) {
-                for effect in probes.watch(&id, started, plan) {
-                    self.cancel(effect);
-                }
-            } else if probes.started(plan) && !probes.ready(plan) {
-                let after_delay = plan.readiness.as_ref().map_or(now, |p| started + p.initial_delay).max(now);
-                let readiness = probes.get_mut(ProbeKind::Readiness);
-                readiness.due = readiness.due.map(|due| due.min(after_delay));
+                probes.watch(&id, started, plan);
+            } else if let Some(readiness) = plan.readiness.as_ref().filter(|_| !probes.ready(plan)) {
+                let due = &mut probes.get_mut(ProbeKind::Readiness).due;
+                *due = due.map(|due| due.min(started + readiness.initial_delay));
             }
         }
     }

@@ -11,7 +11,7 @@ use k8s_openapi::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ContainerIdx, Effect, EventType, Failure, PodMachine, PodPlan, ResizedContainer, Role,
+    ContainerIdx, Effect, EventType, Failure, PodMachine, PodPlan, ResizedContainer,
     machine::Purpose,
     sync::{Active, ERROR_RETRY},
 };
@@ -37,7 +37,7 @@ pub(crate) struct Resize {
 }
 
 /// A resize that was granted and is not carried out yet.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Progress {
     pub(crate) generation: i64,
     /// Why the last attempt failed.
@@ -50,14 +50,13 @@ pub(crate) struct Progress {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Target {
     container: ContainerIdx,
-    id: String,
     resources: Option<ResourceRequirements>,
 }
 
 impl PendingResize {
     /// Describes why this pod, as desired, does not get what it asks for.
     pub fn new(infeasible: bool, message: String, wanted: &Pod) -> Self {
-        let generation = wanted.metadata.generation.unwrap_or(0);
+        let generation = wanted.metadata.generation.unwrap_or_default();
         let summary = summary(wanted, Some(&message));
         Self { infeasible, message, generation, summary }
     }
@@ -75,7 +74,7 @@ impl PendingResize {
 impl Resize {
     /// Reads back what a status says. A pod that has changed since asks for something else.
     pub(crate) fn restore(plan: &PodPlan, conditions: &[PodCondition]) -> Self {
-        let find = |type_: &str| conditions.iter().find(|c| c.type_ == type_ && c.status == "True");
+        let find = |type_: &str| conditions.iter().find(|c| c.type_ == type_);
         let generation = |c: &PodCondition| c.observed_generation.unwrap_or_default();
         let pending = find(PENDING).filter(|c| generation(c) == plan.generation).map(|c| PendingResize {
             infeasible: c.reason.as_deref() == Some(INFEASIBLE),
@@ -83,11 +82,8 @@ impl Resize {
             generation: generation(c),
             summary: String::new(),
         });
-        let progress = find(IN_PROGRESS).map(|c| Progress {
-            generation: generation(c),
-            error: c.message.clone().filter(|_| c.reason.as_deref() == Some(ERROR)),
-            of_pod: true,
-        });
+        let progress =
+            find(IN_PROGRESS).map(|c| Progress { generation: generation(c), error: c.message.clone(), of_pod: true });
         Self { pending, progress }
     }
 }
@@ -126,10 +122,9 @@ impl PodMachine {
 
     /// Returns whether a container runs with other resources than the plan's.
     fn resize_due(&self, idx: ContainerIdx) -> bool {
-        let plan = self.plan.container(idx);
+        let granted = self.plan.container(idx).spec.resources.as_ref();
         let current = self.containers[idx.index()].current.as_ref().filter(|instance| instance.is_running());
-        plan.role != Role::Ephemeral
-            && current.is_some_and(|i| differ(i.resources.as_ref(), plan.spec.resources.as_ref()))
+        current.is_some_and(|instance| differ(instance.resources.as_ref(), granted))
     }
 
     /// Returns whether a running container must be restarted to get what the plan says (contract S8-07).
@@ -141,40 +136,37 @@ impl PodMachine {
             policies.any(|policy| policy.resource_name == resource && policy.restart_policy == "RestartContainer")
         };
         let changed = |resource| amounts(old, resource) != amounts(spec.resources.as_ref(), resource);
-        self.resize_due(idx) && RESIZABLE.into_iter().any(|resource| changed(resource) && restarts(resource))
+        RESIZABLE.into_iter().any(|resource| changed(resource) && restarts(resource))
     }
 
-    /// Returns whether limits have to be changed besides those of containers that are restarted for it.
+    /// Returns whether limits have to be changed: the pod's, or those of a container, be it by a restart.
     pub(crate) fn wants_resize(&self) -> bool {
         let of_pod = self.resize.progress.as_ref().is_some_and(|progress| progress.of_pod);
-        let due = |idx| self.resize_due(idx) && !self.resize_restarts(idx);
-        of_pod && self.anything_running() || self.plan.indices().any(due)
+        of_pod || self.plan.indices().any(|idx| self.resize_due(idx))
     }
 
-    /// Changes the limits of the pod and of all that runs with others than the plan's.
+    /// Changes the limits of the pod and of all that runs with others than the plan's. What had to be restarted for it
+    /// does not run, or has the new ones.
     pub(crate) fn begin_resize(&mut self) {
         let Some(sandbox) = self.sandbox.ready().map(|view| view.id.clone()) else { return };
-        let due = self.plan.indices().filter(|&idx| self.resize_due(idx) && !self.resize_restarts(idx));
-        let targets: Vec<_> = due
-            .filter_map(|container| {
-                let resources = self.plan.container(container).spec.resources.clone();
-                Some(Target { container, id: self.instance_id(container)?, resources })
-            })
-            .collect();
-        let containers = targets.iter().map(|t| ResizedContainer { container: t.container, id: t.id.clone() });
-        let effect = Effect::Resize { sandbox, containers: containers.collect() };
+        let due: Vec<_> = self.plan.indices().filter(|&idx| self.resize_due(idx)).collect();
+        let named = due.iter().filter_map(|&container| {
+            let id = self.instance_id(container)?;
+            Some(ResizedContainer { container, id })
+        });
+        let effect = Effect::Resize { sandbox, containers: named.collect() };
         self.run(effect, Purpose::Resize);
+        let resources = |idx| self.plan.container(idx).spec.resources.clone();
+        let targets = due.into_iter().map(|container| Target { container, resources: resources(container) }).collect();
         self.job = Some(Active::Resizing(targets));
     }
 
     pub(crate) fn resized(&mut self, result: Result<(), Failure>) {
         let Some(Active::Resizing(targets)) = self.job.take() else { return };
-        self.acted = true;
         match result {
             Ok(()) => {
                 for target in targets {
-                    let current = self.containers[target.container.index()].current.as_mut();
-                    if let Some(instance) = current.filter(|instance| instance.view.id == target.id) {
+                    if let Some(instance) = &mut self.containers[target.container.index()].current {
                         instance.resources = target.resources;
                     }
                 }
@@ -191,7 +183,7 @@ impl PodMachine {
     fn resize_failed(&mut self, error: String) {
         self.retry_in(ERROR_RETRY);
         let generation = self.plan.generation;
-        let progress = self.resize.progress.get_or_insert(Progress { generation, error: None, of_pod: false });
+        let progress = self.resize.progress.get_or_insert_with(|| Progress { generation, ..Progress::default() });
         if progress.error.as_ref() != Some(&error) {
             let text = format!("Pod resize error: {}", summary(&self.plan.pod, Some(&error)));
             progress.error = Some(error);
@@ -221,7 +213,7 @@ fn summary(pod: &Pod, error: Option<&str>) -> String {
     let summary = Summary {
         init_containers: spec.and_then(|s| s.init_containers.as_deref()).map(list).unwrap_or_default(),
         containers: spec.map(|s| list(&s.containers)).unwrap_or_default(),
-        generation: pod.metadata.generation.unwrap_or(0),
+        generation: pod.metadata.generation.unwrap_or_default(),
         error,
     };
     serde_json::to_string(&summary).unwrap_or_default()

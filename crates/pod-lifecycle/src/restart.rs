@@ -149,6 +149,13 @@ mod tests {
         ]});
         let with_policy = plan("Always", rules.clone());
         let app = with_policy.container(with_policy.find("app").unwrap());
+        let unknown = serde_json::json!({"restartPolicy": "Never", "restartPolicyRules": [
+            {"action": "Dance", "exitCodes": {"operator": "In", "values": [3]}},
+            {"action": "Restart", "exitCodes": {"operator": "Near", "values": [3]}},
+        ]});
+        let unknown = plan("Always", unknown);
+        let odd = unknown.container(unknown.find("app").unwrap());
+        assert_eq!([2, 3].map(|code| matching_rule(odd, code)), [None, None]);
         let actions = [0, 1, 3, 5].map(|code| matching_rule(app, code));
         assert_eq!(actions, [None, None, Some(RuleAction::Restart), Some(RuleAction::RestartAll)]);
         assert!(!should_restart(app, 1) && should_restart(app, 3));
@@ -194,6 +201,7 @@ mod tests {
     fn s3_23_an_old_entry_is_forgotten() {
         let mut back_off = BackOff::default();
         back_off.advance("x", at(0), at(0));
+        assert_eq!(back_off.delay("x", at(600)), Some(INITIAL_DELAY));
         assert_eq!(back_off.open_until("x", at(601), at(602)), None);
         back_off.advance("x", at(601), at(601));
         assert_eq!(back_off.delay("x", at(601)), Some(INITIAL_DELAY));
@@ -208,7 +216,7 @@ mod tests {
 
     #[test]
     fn durations_look_like_gos() {
-        let texts = [10, 80, 300, 3661].map(|s| go_duration(Duration::from_secs(s)));
-        assert_eq!(texts, ["10s", "1m20s", "5m0s", "1h1m1s"]);
+        let texts = [10, 80, 300, 3600, 3661].map(|s| go_duration(Duration::from_secs(s)));
+        assert_eq!(texts, ["10s", "1m20s", "5m0s", "1h0m0s", "1h1m1s"]);
     }
 }

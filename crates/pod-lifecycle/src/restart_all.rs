@@ -20,8 +20,7 @@ impl PodMachine {
     pub(crate) fn judge_restart_all(&mut self) {
         // A sidecar that is stopped because the mains are done does not bring them back.
         let done = self.plan.main_indices().all(|idx| self.is_done(idx));
-        let asked = !done && self.plan.indices().any(|idx| self.asks_for_restart_all(idx));
-        self.restarting_all |= asked;
+        self.restarting_all |= !done && self.plan.indices().any(|idx| self.asks_for_restart_all(idx));
     }
 
     fn is_done(&self, idx: ContainerIdx) -> bool {
@@ -39,14 +38,13 @@ impl PodMachine {
     pub(crate) fn restart_all_actions(&self) -> Vec<Job> {
         let mut order: Vec<_> = self.plan.init_indices().chain(self.plan.main_indices()).collect();
         order.sort_by_key(|&idx| (self.asks_for_restart_all(idx), self.plan.container(idx).role != Role::Main));
-        let running = order.into_iter().filter(|idx| self.containers[idx.index()].is_running());
         let kill = |container| Job::Kill {
             container,
             grace: Duration::ZERO,
             reason: StopReason::RestartAll,
             message: "killing".to_owned(),
         };
-        running.map(kill).chain([Job::RemoveAll]).collect()
+        order.into_iter().map(kill).chain([Job::RemoveAll]).collect()
     }
 
     /// Removes every instance but those of ephemeral containers, which are not part of it. The answers are waited for: a record that came back after an agent restart would
@@ -65,7 +63,7 @@ impl PodMachine {
             }
             for instance in old.into_iter().flatten() {
                 let effect = Effect::RemoveContainer { container: idx, id: instance.view.id };
-                self.run(effect, Purpose::Reset);
+                self.run(effect, Purpose::Remove);
             }
         }
         self.job = Some(Active::Resetting);
@@ -73,7 +71,8 @@ impl PodMachine {
     }
 
     pub(crate) fn end_reset_if_over(&mut self) {
-        let over = !self.effects.values().any(|purpose| *purpose == Purpose::Reset);
+        // Answers of another kind may still be owed: of a stop that came too late.
+        let over = !self.effects.values().any(|purpose| *purpose == Purpose::Remove);
         if over && self.job == Some(Active::Resetting) {
             self.job = None;
             self.restarting_all = false;

@@ -20,8 +20,7 @@ impl PodMachine {
         let mut machine = Self::blank(plan, now);
         if let Some(start_time) = &last.start_time {
             machine.start_time = Timestamp::from_k8s(start_time);
-            let age = now.wall.since(machine.start_time);
-            machine.deadline_at = machine.plan.active_deadline.map(|deadline| now.mono + deadline.saturating_sub(age));
+            machine.set_deadline();
         }
         machine.foreign_conditions = conditions::foreign(last.conditions.as_deref().unwrap_or_default());
         // S3-44
@@ -45,7 +44,6 @@ impl PodMachine {
         machine.refresh();
         machine.publish();
         machine.settle();
-        machine.run_due_probes();
         machine
     }
 
@@ -109,8 +107,7 @@ impl PodMachine {
 
     /// S3-59: a container that ran and of which the runtime has nothing any more has ended unseen.
     fn without_record(&self, idx: ContainerIdx, shown: Shown) -> Shown {
-        let container = &self.containers[idx.index()];
-        if !shown.is_running() || container.current.is_some() {
+        if !shown.is_running() {
             return shown;
         }
         let count = shown.restart_count + u32::from(self.delete_grace.is_none());

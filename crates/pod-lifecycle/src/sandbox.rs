@@ -119,9 +119,7 @@ impl PodMachine {
     pub(crate) fn sandbox_stopped(&mut self) {
         let Some(Active::StopSandbox(id)) = self.job.take() else { return };
         self.dirty = true;
-        if let SandboxState::Ready(view) | SandboxState::Lost { view, .. } = &self.sandbox.state
-            && view.id == id
-        {
+        if let SandboxState::Ready(view) | SandboxState::Lost { view, .. } = &self.sandbox.state {
             self.sandbox.state = SandboxState::Lost { view: view.clone(), stopped: true };
         }
         let unseen = self.containers.iter().filter_map(|c| c.current.as_ref());
@@ -133,13 +131,13 @@ impl PodMachine {
     }
 
     pub(crate) fn remove_sandbox(&mut self, sandbox: String) {
-        self.run(Effect::RemoveSandbox { sandbox }, Purpose::RemoveSandbox);
+        self.run(Effect::RemoveSandbox { sandbox }, Purpose::Clearance);
         self.job = Some(Active::RemoveSandbox);
     }
 
+    /// The last step; the pod's end waits for its answer as for every other.
     pub(crate) fn clean_up(&mut self) {
-        self.run(Effect::Cleanup, Purpose::Cleanup);
-        self.job = Some(Active::Cleanup);
+        self.run(Effect::Cleanup, Purpose::Clearance);
     }
 
     /// In a new sandbox the pod is initialised from the beginning (contract S3-51): what the init containers
@@ -147,16 +145,14 @@ impl PodMachine {
     pub(crate) fn forget_init_containers(&mut self) {
         for idx in self.plan.init_indices() {
             let container = &mut self.containers[idx.index()];
-            if container.current.is_some() {
-                container.retire();
-                container.blocked = None;
-            }
+            container.retire();
+            container.blocked = None;
         }
     }
 
+    /// Has what failed tried again after this time, or when another failure wants it sooner.
     pub(crate) fn retry_in(&mut self, delay: Duration) {
-        let at = self.now.mono + delay;
-        self.retry_at = Some(self.retry_at.map_or(at, |old| old.min(at)));
+        self.retry_at.get_or_insert(self.now.mono + delay);
     }
 
     /// Returns whether the pod still wants what a running step is about to deliver.

@@ -27,8 +27,8 @@ pub(crate) enum StartStage {
         /// Place among the images that the container needs.
         position: usize,
     },
+    /// The instance is being made, then begun.
     Create,
-    Start,
     PostStart(EffectId),
     /// The hook has failed; the container is being stopped for it.
     HookKill(Failure),
@@ -119,7 +119,6 @@ impl PodMachine {
         let Some(need) = self.plan.images(idx).into_iter().nth(position) else { return };
         match result {
             Ok(pulled) => {
-                self.images.remove(&need.image);
                 let text = pulled_message(&need.image, &pulled);
                 self.event(need.told_of(idx), EventType::Normal, "Pulled", text);
                 self.ensure_image(idx, position + 1);
@@ -183,7 +182,6 @@ impl PodMachine {
                     return;
                 }
                 self.run(Effect::StartContainer { container: idx, id }, Purpose::Start(idx));
-                self.starting(idx, StartStage::Start);
             }
             Err(failure) => {
                 self.event(Some(idx), EventType::Warning, "Failed", format!("Error: {}", failure.message)); // S12-07
@@ -252,7 +250,7 @@ impl PodMachine {
 
     /// A process that could not be started leaves an instance that has exited (contract S5-06).
     fn note_start_error(&mut self, idx: ContainerIdx, failure: &Failure) {
-        let Some(instance) = self.containers[idx.index()].current.as_ref().filter(|i| !i.is_dead()) else { return };
+        let Some(instance) = self.containers[idx.index()].current.as_ref() else { return };
         let state = ContainerViewState::Exited {
             started_at: None,
             finished_at: self.now.wall,
@@ -294,8 +292,7 @@ impl PodMachine {
             return self.start_failed(idx, failure);
         }
         self.starting(idx, StartStage::HookKill(failure));
-        let grace = self.single_kill_grace(idx, StopReason::PostStartHook);
-        self.begin_kill(idx, grace, false, StopReason::PostStartHook, "FailedPostStartHook".to_owned());
+        self.begin_kill(idx, self.plan.grace, StopReason::PostStartHook, "FailedPostStartHook".to_owned());
     }
 
     /// A container has ended under its postStart hook: a command inside it has ended with it.
@@ -315,7 +312,6 @@ impl PodMachine {
     fn start_succeeded(&mut self, idx: ContainerIdx) {
         self.containers[idx.index()].blocked = None;
         self.job = None;
-        self.acted = true;
     }
 
     pub(crate) fn start_failed(&mut self, idx: ContainerIdx, failure: Failure) {
@@ -329,7 +325,6 @@ impl PodMachine {
     fn start_blocked(&mut self, idx: ContainerIdx, failure: Failure) {
         self.containers[idx.index()].blocked = Some(failure);
         self.job = None;
-        self.acted = true;
         if self.plan.container(idx).role == Role::Init {
             self.abort_pass();
         }
@@ -371,3 +366,15 @@ fn pull_time(took: Duration) -> String {
 
 /// Exit code of a process that could not be started (contract S5-06).
 const START_ERROR_CODE: i32 = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s12_03_the_time_of_a_pull_looks_like_gos() {
+        let texts =
+            [0, 999, 1000, 1250, 59_999, 60_000, 61_500, 3_600_000].map(|ms| pull_time(Duration::from_millis(ms)));
+        assert_eq!(texts, ["0ms", "999ms", "1s", "1.25s", "59.999s", "1m0s", "1m1.5s", "60m0s"]);
+    }
+}

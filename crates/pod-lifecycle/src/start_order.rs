@@ -20,8 +20,6 @@ struct InitActions {
     starts: Vec<ContainerIdx>,
     /// Whether main containers may be looked at.
     initialised: bool,
-    /// Whether the pod cannot be initialised any more.
-    failed: bool,
 }
 
 impl PodMachine {
@@ -37,15 +35,12 @@ impl PodMachine {
             return self.restart_all_actions();
         }
         let mut init = self.init_actions();
-        if init.failed {
-            return self.kill_pod_if_running();
-        }
         let mut main_starts = Vec::new();
         if init.initialised {
             let (kills, starts, kept) = self.main_actions();
-            if kept == 0 && starts.is_empty() {
+            if !kept && starts.is_empty() {
                 // S3-05, S4-03: the pod is done; sidecars are not restarted any more.
-                return self.kill_pod_if_running();
+                return vec![Job::KillPod];
             }
             init.kills.extend(kills);
             main_starts = starts;
@@ -53,14 +48,9 @@ impl PodMachine {
         // S2-01, S2-23: whether the pod is initialised or not.
         let ephemeral = self.plan.ephemeral_indices().filter(|&idx| self.should_start(idx));
         let starts = |indices: Vec<ContainerIdx>| indices.into_iter().map(|idx| self.start_job(idx));
-        let restarts = |job: &Job| matches!(job, Job::Kill { reason: StopReason::Resize, .. });
-        let resize = (self.wants_resize() || init.kills.iter().any(restarts)).then_some(Job::Resize);
+        let resize = self.wants_resize().then_some(Job::Resize);
         let first = starts(ephemeral.chain(init.starts).collect());
         init.kills.into_iter().chain(first).chain(resize).chain(starts(main_starts)).collect()
-    }
-
-    fn kill_pod_if_running(&self) -> Vec<Job> {
-        if self.anything_running() { vec![Job::KillPod] } else { Vec::new() }
     }
 
     fn start_job(&self, container: ContainerIdx) -> Job {
@@ -100,21 +90,15 @@ impl PodMachine {
 
     /// Returns whether the pod has had its last sandbox (contract S3-52): under policy Never once anything
     /// was started, otherwise when its mains are done.
-    pub(crate) fn gets_no_other_sandbox(&self) -> bool {
-        let existed = self.containers.iter().any(|c| c.current.is_some() || c.next_attempt > 0);
-        if self.plan.restart_policy == RestartPolicy::Never && self.sandbox.next_attempt != 0 && existed {
-            return true;
-        }
-        self.any_main_created() && self.plan.main_indices().all(|idx| self.has_succeeded_for_good(idx))
+    fn gets_no_other_sandbox(&self) -> bool {
+        let existed = self.containers.iter().any(|container| container.next_attempt > 0);
+        self.plan.restart_policy == RestartPolicy::Never && existed
+            || self.plan.main_indices().all(|idx| self.has_succeeded_for_good(idx))
     }
 
     fn has_succeeded_for_good(&self, idx: ContainerIdx) -> bool {
         let succeeded = self.containers[idx.index()].exit().is_some_and(|exit| exit.exit_code == 0);
         succeeded && self.plan.restart_policy == RestartPolicy::OnFailure
-    }
-
-    fn any_main_created(&self) -> bool {
-        self.plan.main_indices().any(|idx| self.containers[idx.index()].current.is_some())
     }
 
     /// Scans from the last init entry to the first and trusts the latest evidence (contract S2-16).
@@ -140,11 +124,8 @@ impl PodMachine {
             }
             let done = match plan.role {
                 Role::Sidecar => self.sidecar_done(idx, plan, container, instance, &mut actions),
-                Role::Init | Role::Main | Role::Ephemeral => Self::init_done(idx, plan, instance, &mut actions),
+                Role::Init | Role::Main | Role::Ephemeral => Self::init_done(idx, instance, &mut actions),
             };
-            if actions.failed {
-                return InitActions { failed: true, ..InitActions::default() };
-            }
             if done && idx.index() == last {
                 actions.initialised = true;
             } else if done && !initialised_before {
@@ -160,25 +141,14 @@ impl PodMachine {
         actions
     }
 
-    /// Looks at a plain init container: whether it has let the next one go (contract S2-04).
-    fn init_done(idx: ContainerIdx, plan: &ContainerPlan, instance: &Instance, actions: &mut InitActions) -> bool {
-        match instance.exit() {
-            Some(exit) if exit.is_init_failure() => {
-                // S3-03, S3-04
-                if restart::should_restart(plan, exit.failure_code()) {
-                    actions.starts.push(idx);
-                } else {
-                    actions.failed = true;
-                }
-                false
-            }
-            Some(_) => true,
-            None if instance.is_running() => false,
-            None => {
-                actions.starts.push(idx); // S3-06
-                false
-            }
+    /// Looks at a plain init container: whether it has let the next one go (contract S2-04). One that has failed for
+    /// good is not looked at: the pod has failed with it (contract S3-04).
+    fn init_done(idx: ContainerIdx, instance: &Instance, actions: &mut InitActions) -> bool {
+        let done = instance.exit().is_some_and(|exit| !exit.is_init_failure());
+        if !done && !instance.is_running() {
+            actions.starts.push(idx); // S3-03, S3-06
         }
+        done
     }
 
     /// Looks at a sidecar: whether it has started (contract S2-06), and whether it is to be restarted.
@@ -207,14 +177,14 @@ impl PodMachine {
         } else if verdict(ProbeKind::Liveness) == Some(Verdict::Failure) {
             actions.restart(idx, self.kill_job(idx, StopReason::Liveness, false)); // S2-20
         } else if self.resize_restarts(idx) {
-            actions.restart(idx, self.kill_job(idx, StopReason::Resize, true)); // S8-07
+            actions.restart(idx, self.kill_job(idx, StopReason::Resize, false)); // S8-07
         }
         true
     }
 
-    /// Looks at the main containers. Returns whom to kill, whom to start, and how many are kept.
-    fn main_actions(&self) -> (Vec<Job>, Vec<ContainerIdx>, usize) {
-        let (mut kills, mut starts, mut kept) = (Vec::new(), Vec::new(), 0);
+    /// Looks at the main containers. Returns whom to kill, whom to start, and whether any is kept.
+    fn main_actions(&self) -> (Vec<Job>, Vec<ContainerIdx>, bool) {
+        let (mut kills, mut starts, mut kept) = (Vec::new(), Vec::new(), false);
         for idx in self.plan.main_indices() {
             let plan = self.plan.container(idx);
             let container = &self.containers[idx.index()];
@@ -233,7 +203,7 @@ impl PodMachine {
             } else if self.resize_restarts(idx) {
                 (StopReason::Resize, true) // S8-07
             } else {
-                kept += 1;
+                kept = true;
                 continue;
             };
             if restart {
@@ -279,14 +249,14 @@ impl PodMachine {
             StopReason::Resize => " resize requires restart",
             StopReason::PodEnds | StopReason::PostStartHook | StopReason::RestartAll => "",
         };
-        let of_init = matches!(plan.role, Role::Init | Role::Sidecar) && reason != StopReason::Resize;
+        let of_init = plan.role == Role::Sidecar && reason != StopReason::Resize;
         let kind = if of_init { "Init container" } else { "Container" };
         let suffix = if restart && reason != StopReason::Resize { ", will be restarted" } else { "" };
         let message = format!("{kind} {}{what}{suffix}", plan.name());
         Job::Kill { container: idx, grace: self.single_kill_grace(idx, reason), reason, message }
     }
 
-    pub(crate) fn single_kill_grace(&self, idx: ContainerIdx, reason: StopReason) -> Duration {
+    fn single_kill_grace(&self, idx: ContainerIdx, reason: StopReason) -> Duration {
         let plan = self.plan.container(idx);
         let of_probe = match reason {
             StopReason::Liveness => plan.liveness.as_ref().and_then(|probe| probe.grace),

@@ -98,9 +98,7 @@ impl PodMachine {
     /// Brings what is shown of the containers up to date.
     pub(crate) fn refresh(&mut self) {
         self.shown = self.plan.indices().map(|idx| self.show(idx)).collect();
-        if self.life == Life::Active {
-            self.watch_shown();
-        }
+        self.watch_shown();
     }
 
     fn show(&self, idx: ContainerIdx) -> Shown {
@@ -126,11 +124,10 @@ impl PodMachine {
                 image: instance.view.image.clone(),
                 image_id: instance.view.image_id.clone(),
                 state: match &instance.view.state {
-                    ContainerViewState::Created => ShownState::Waiting { reason: None, message: None }, // S5-14
                     ContainerViewState::Running { started_at } => ShownState::Running { started_at: *started_at },
-                    ContainerViewState::Exited { .. } => instance
+                    ContainerViewState::Created | ContainerViewState::Exited { .. } => instance
                         .exit()
-                        .map_or(ShownState::Waiting { reason: None, message: None }, ShownState::Terminated),
+                        .map_or(ShownState::Waiting { reason: None, message: None }, ShownState::Terminated), // S5-14
                 },
                 last: exit_of_previous,
             },
@@ -188,7 +185,8 @@ impl PodMachine {
         if published.outcome().is_some() {
             return published; // S5-44
         }
-        let members: Vec<_> = self.plan.indices().map(|idx| self.member(idx)).collect();
+        let counted = self.plan.init_indices().chain(self.plan.main_indices());
+        let members: Vec<_> = counted.map(|idx| self.member(idx)).collect();
         let sandbox = self.sandbox.newest().map(|view| view.id.as_str());
         let main_created = self.plan.main_indices().any(|idx| {
             let current = self.containers[idx.index()].current.as_ref();
@@ -212,22 +210,16 @@ impl PodMachine {
     pub(crate) fn shown_started(&self, idx: ContainerIdx) -> bool {
         let shown = &self.shown[idx.index()];
         let plan = self.plan.container(idx);
-        let probes = &self.containers[idx.index()].probes;
-        let passed = if probes.of == shown.id { probes.started(plan) } else { plan.startup.is_none() };
-        shown.is_running() && passed
+        shown.is_running() && self.containers[idx.index()].probes.started(plan)
     }
 
     /// Returns whether a container is ready (contract S5-21 to S5-23).
     pub(crate) fn shown_ready(&self, idx: ContainerIdx) -> bool {
         let shown = &self.shown[idx.index()];
         let plan = self.plan.container(idx);
-        let probes = &self.containers[idx.index()].probes;
         match plan.role {
             Role::Init => shown.exit().is_some_and(|exit| exit.exit_code == 0),
-            Role::Sidecar | Role::Main => {
-                let passed = if probes.of == shown.id { probes.ready(plan) } else { plan.readiness.is_none() };
-                self.shown_started(idx) && passed
-            }
+            Role::Sidecar | Role::Main => self.shown_started(idx) && self.containers[idx.index()].probes.ready(plan),
             Role::Ephemeral => false,
         }
     }
@@ -264,7 +256,7 @@ impl PodMachine {
 
     fn tell_readiness(&mut self, idx: ContainerIdx, before: &PodStatus) {
         let plan = self.plan.container(idx);
-        if matches!(plan.role, Role::Init | Role::Ephemeral) {
+        if plan.role == Role::Init {
             return;
         }
         let lists = [&before.init_container_statuses, &before.container_statuses];

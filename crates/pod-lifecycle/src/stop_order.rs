@@ -16,8 +16,6 @@ use crate::{
 pub(crate) struct Kill {
     /// What is left of the grace, in whole seconds (contract S4-16).
     left: Duration,
-    /// Whether it waits for its turn (contract S4-30).
-    ordered: bool,
     reason: StopReason,
     stage: Stage,
     /// Its preStop hook, as long as it runs; it may outlive its time (contract S4-13).
@@ -50,13 +48,10 @@ impl PodMachine {
     pub(crate) fn kill_pod(&mut self) {
         let grace = self.pod_grace();
         let running: Vec<_> = self.plan.indices().filter(|idx| self.containers[idx.index()].is_running()).collect();
-        if running.is_empty() {
-            return;
-        }
-        self.job = Some(Active::Killing);
         // All are entered before any is begun: each must see whom it waits for.
         for &idx in &running {
-            self.kills.insert(idx, Kill::new(grace, true, StopReason::PodEnds, self.now.mono));
+            self.job = Some(Active::Killing);
+            self.kills.insert(idx, Kill::new(grace, StopReason::PodEnds, self.now.mono));
         }
         for idx in running {
             let message = format!("Stopping container {}", self.plan.container(idx).name());
@@ -75,16 +70,10 @@ impl PodMachine {
         }
     }
 
-    /// Begins to stop one container (contract S4-10).
-    pub(crate) fn begin_kill(
-        &mut self,
-        idx: ContainerIdx,
-        grace: Duration,
-        ordered: bool,
-        reason: StopReason,
-        message: String,
-    ) {
-        self.kills.insert(idx, Kill::new(grace, ordered, reason, self.now.mono));
+    /// Begins to stop one container (contract S4-10). It waits for no other, since no other is stopped (contract
+    /// S4-30, S4-31).
+    pub(crate) fn begin_kill(&mut self, idx: ContainerIdx, grace: Duration, reason: StopReason, message: String) {
+        self.kills.insert(idx, Kill::new(grace, reason, self.now.mono));
         self.begin_entered_kill(idx, message);
     }
 
@@ -126,13 +115,10 @@ impl PodMachine {
 
     /// The hook is over or there was none: wait for those that go first, or stop.
     fn take_turn(&mut self, idx: ContainerIdx) {
-        let since = self.now.mono;
-        let my_turn = self.may_stop(idx);
-        let Some(kill) = self.kills.get_mut(&idx) else { return };
-        if kill.ordered && !kill.left.is_zero() && !my_turn {
-            kill.stage = Stage::Turn { since };
-        } else {
+        if self.may_stop(idx) {
             self.stop(idx);
+        } else if let Some(kill) = self.kills.get_mut(&idx) {
+            kill.stage = Stage::Turn { since: self.now.mono };
         }
     }
 
@@ -173,7 +159,7 @@ impl PodMachine {
 
     /// A container has ended, by itself or not.
     pub(crate) fn kill_saw_exit(&mut self, idx: ContainerIdx) {
-        let Some(kill) = self.kills.get_mut(&idx).filter(|kill| kill.stage != Stage::Dead) else { return };
+        let Some(kill) = self.kills.get_mut(&idx) else { return };
         kill.stage = Stage::Dead;
         if let Some(hook) = kill.hook.take() {
             self.pre_stop_cut_off(idx, hook);
@@ -194,8 +180,7 @@ impl PodMachine {
 
     fn let_others_go(&mut self) {
         let now = self.now.mono;
-        let waiting: Vec<_> = self.kills.iter().filter(|(_, kill)| matches!(kill.stage, Stage::Turn { .. })).collect();
-        let free: Vec<_> = waiting.into_iter().map(|(&idx, _)| idx).filter(|&idx| self.may_stop(idx)).collect();
+        let free: Vec<_> = self.kills.keys().copied().filter(|&idx| self.may_stop(idx)).collect();
         for idx in free {
             if let Some(kill) = self.kills.get_mut(&idx)
                 && let Stage::Turn { since } = kill.stage
@@ -220,12 +205,8 @@ impl PodMachine {
             self.abort_pass();
             self.retry_in(ERROR_RETRY);
         }
-        match self.job.take() {
-            Some(Active::Starting(Starting { container, stage: StartStage::HookKill(failure) })) => {
-                self.start_failed(container, failure);
-            }
-            Some(Active::Killing) => self.acted = true,
-            other => self.job = other,
+        if let Some(Active::Starting(Starting { container, stage: StartStage::HookKill(failure) })) = self.job.take() {
+            self.start_failed(container, failure);
         }
     }
 
@@ -275,9 +256,9 @@ impl PodMachine {
 }
 
 impl Kill {
-    fn new(grace: Duration, ordered: bool, reason: StopReason, now: MonoTime) -> Self {
+    fn new(grace: Duration, reason: StopReason, now: MonoTime) -> Self {
         let left = Duration::from_secs(grace.as_secs());
-        Self { left, ordered, reason, stage: Stage::PreStop { since: now }, hook: None }
+        Self { left, reason, stage: Stage::PreStop { since: now }, hook: None }
     }
 
     /// Takes off what has passed, in whole seconds, in the container's favour (contract S4-16).

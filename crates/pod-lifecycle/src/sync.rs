@@ -49,7 +49,6 @@ pub(crate) enum Active {
     CreateSandbox(EffectId),
     StopSandbox(String),
     RemoveSandbox,
-    Cleanup,
     Starting(Starting),
     Killing,
     Resizing(Vec<resize::Target>),
@@ -79,7 +78,7 @@ impl PodMachine {
             Job::Kill { container, grace, reason, message } => {
                 if self.containers[container.index()].is_running() {
                     self.job = Some(Active::Killing);
-                    self.begin_kill(container, grace, false, reason, message);
+                    self.begin_kill(container, grace, reason, message);
                 }
             }
             Job::StopSandbox(id) => self.stop_sandbox(id),
@@ -127,7 +126,6 @@ impl PodMachine {
             return false;
         }
         self.dirty = false;
-        self.acted = false;
         self.retry_at = None;
         self.judge_deadline();
         self.judge_restart_all();
@@ -139,7 +137,7 @@ impl PodMachine {
         }
         self.publish();
         self.agenda = self.actions().into();
-        if self.agenda.is_empty() && self.sandbox.ready().is_none() && self.gets_no_other_sandbox() {
+        if self.agenda.is_empty() && self.sandbox.ready().is_none() {
             // S3-52: the pod is killed. Kubernetes leaves one that has containers that never ran as it is, for
             // ever; there is nothing to be gained from that.
             self.terminate();
@@ -151,7 +149,7 @@ impl PodMachine {
 
     /// The pod's active deadline makes it fail (contract S4-54; kubelet `active_deadline.go`).
     fn judge_deadline(&mut self) {
-        if self.deadline_hit && self.verdict.is_none() {
+        if self.deadline_hit {
             self.verdict =
                 Some(Verdict { reason: "DeadlineExceeded", message: DEADLINE_MESSAGE.to_owned(), disruption: false });
             self.event(None, EventType::Normal, "DeadlineExceeded", DEADLINE_MESSAGE);
@@ -161,9 +159,9 @@ impl PodMachine {
     /// Takes note that the node shuts down (contract S4-59; kubelet `nodeshutdown_manager.go`). A pod that ends anyway
     /// ends as it would.
     pub(crate) fn shut_down(&mut self, grace: Duration) {
-        if self.life == Life::Active && self.delete_grace.is_none() {
+        if self.wants_more() {
             let verdict = Verdict { reason: "Terminated", message: SHUTDOWN_MESSAGE.to_owned(), disruption: true };
-            self.verdict.get_or_insert(verdict);
+            self.verdict = Some(verdict);
             self.delete(grace);
         }
     }
@@ -180,13 +178,12 @@ impl PodMachine {
             Some(Active::Volumes(effect)) => Some(*effect),
             Some(Active::Starting(starting)) => match starting.stage {
                 StartStage::Image { effect, .. } | StartStage::PostStart(effect) => Some(effect),
-                StartStage::Create | StartStage::Start | StartStage::HookKill(_) => None,
+                StartStage::Create | StartStage::HookKill(_) => None,
             },
             Some(
                 Active::CreateSandbox(_)
                 | Active::StopSandbox(_)
                 | Active::RemoveSandbox
-                | Active::Cleanup
                 | Active::Killing
                 | Active::Resizing(_)
                 | Active::Resetting,
@@ -204,7 +201,6 @@ impl PodMachine {
         self.life = Life::Stopping;
         self.was_initialised = self.has_initialised();
         self.retry_at = None;
-        self.agenda.clear();
         // S4-61: liveness and startup of mains stop now; readiness goes on.
         for idx in self.plan.main_indices() {
             for kind in [ProbeKind::Startup, ProbeKind::Liveness] {
@@ -213,7 +209,6 @@ impl PodMachine {
         }
         if self.anything_running() {
             self.publish();
-            self.agenda = self.kill_actions().into();
         }
     }
 
@@ -228,9 +223,8 @@ impl PodMachine {
             self.end();
             return true;
         }
-        // A kill has failed; the retry timer brings the next attempt.
-        if !std::mem::take(&mut self.dirty) || self.retry_at.is_some() {
-            return false;
+        if self.retry_at.is_some() {
+            return false; // A kill has failed; the timer brings the next attempt.
         }
         self.agenda = self.kill_actions().into();
         true
@@ -238,11 +232,6 @@ impl PodMachine {
 
     /// Nothing runs any more: the terminal status goes out, then the rest is removed (contract S4-44, S4-45).
     fn end(&mut self) {
-        for idx in self.plan.indices() {
-            for kind in crate::probe::KINDS {
-                self.stop_probe(idx, kind);
-            }
-        }
         self.refresh();
         let computed = self.computed_phase(true);
         // S4-43: a pod that never got that far has failed.
@@ -287,7 +276,7 @@ impl PodMachine {
         }
         let shown = &self.shown[last.index()];
         match self.plan.container(last).role {
-            Role::Sidecar => shown.is_running() && self.shown_started(last),
+            Role::Sidecar => self.shown_started(last),
             Role::Init | Role::Main | Role::Ephemeral => shown.ever_succeeded(),
         }
     }

@@ -129,3 +129,46 @@ show start debug
         "#]],
     );
 }
+
+#[test]
+fn s4_43_an_ephemeral_container_that_never_ran_is_not_looked_for() {
+    check(
+        &pod("Always", &["i", "j"], &["app"]),
+        "
+i: image takes 9s
+debug: image missing ErrImageNeverPull
+at 1s debug debug
+at 2s delete
+show = #
+",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; i Waiting:PodInitializing rs #0; j Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
+            0.0    = [Sandbox=True Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]
+            2.0    = Failed; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; i ContainerStatusUnknown(137) rs #0; debug Waiting:PodInitializing rs #0
+            2.0    # Failed
+        "#]],
+    );
+}
+
+#[test]
+fn s4_43_an_ephemeral_container_that_never_ran_is_not_looked_for_in_a_pod_that_ran() {
+    check(
+        &pod("Always", &[], &["app"]),
+        "
+debug: image missing ErrImageNeverPull
+at 1s debug debug
+at 2s delete
+show = #
+",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:ContainerCreating rs #0
+            0.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]
+            0.0    = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
+            1.0    = debug Waiting:ContainerCreating rs #0
+            1.0    = debug Waiting:ErrImageNeverPull rs #0
+            2.0    = debug Waiting:ContainerCreating rs #0
+            2.0    = Succeeded; [Sandbox=False Initialized=True/PodCompleted Ready=False/PodCompleted Containers=False/PodCompleted]; app Completed(0) rs #0
+            2.0    # Succeeded
+        "#]],
+    );
+}

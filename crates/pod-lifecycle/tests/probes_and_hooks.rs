@@ -522,3 +522,177 @@ fn s4_28_a_hook_that_hangs_through_a_kill_that_fails_holds_nothing_up() {
     "#]],
     );
 }
+
+#[test]
+fn s6_02_a_container_that_ended_before_its_status_showed_it_running_is_not_probed() {
+    check(
+        &pod("Never", &[], &["a livenessProbe: {periodSeconds: 1, initialDelaySeconds: 1}", "b"]),
+        "
+a: runs 1s
+b: image takes 3s
+until 9s
+verbose
+show probe start
+",
+        expect![[r#"
+            0.0    > start a
+            0.0    ~ a #0 started
+            0.0    ! a Started: Container started
+            3.0    > start b
+            3.0    ~ b #0 started
+            3.0    ! b Started: Container started
+        "#]],
+    );
+}
+
+#[test]
+fn s6_03_liveness_with_an_initial_delay_counts_from_its_first_run() {
+    check(
+        &pod("Always", &[], &["app livenessProbe: {periodSeconds: 10, initialDelaySeconds: 5, failureThreshold: 1}"]),
+        "
+app: liveness fails until 6s
+until 9s
+show start Killing
+",
+        expect![[r#"
+            0.0    > start app
+            5.0    ! app Killing: Container app failed liveness probe, will be restarted
+            5.0    > start app
+        "#]],
+    );
+}
+
+#[test]
+fn s7_01_s7_10_a_timeline_has_the_moments_of_hooks() {
+    check(
+        &pod("Always", &[], &["app lifecycle: {postStart: {exec: {command: [x]}}, preStop: {exec: {command: [x]}}}"]),
+        "
+app: postStart takes 2s, preStop takes 3s
+at 5s delete
+verbose
+show ~
+",
+        expect![[r#"
+            0.0    ~ pod #0 phase Pending
+            0.0    ~ pod #0 sandbox ready
+            0.0    ~ app #0 created
+            0.0    ~ app #0 started
+            0.0    ~ app #0 postStart began
+            2.0    ~ app #0 postStart ended, ok=true
+            2.0    ~ pod #0 phase Running
+            2.0    ~ app #0 ready
+            5.0    ~ app #0 preStop began
+            8.0    ~ app #0 preStop ended, ok=true
+            8.0    ~ app #0 stop signal (PodEnds)
+            8.0    ~ app #0 exited 0 Completed
+            8.0    ~ pod #0 phase Succeeded
+        "#]],
+    );
+}
+
+#[test]
+fn s7_02_a_hook_that_is_no_command_is_not_failed_by_the_end_of_its_container() {
+    check(
+        &pod("Always", &["i"], &["app lifecycle: {postStart: {httpGet: {port: 80}}, preStop: {httpGet: {port: 80}}}"]),
+        "
+i: runs 1s
+app: postStart takes 9s, preStop takes 9s
+at 3s exit app 0
+at 20s delete
+at 21s exit app 0
+until 60s
+verbose
+show Stop Start hook ready exited #
+",
+        expect![[r#"
+            0.0    ~ pod #0 phase Pending
+            0.0    = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; i Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
+            0.0    ~ pod #0 sandbox ready
+            0.0    ! i Pulled: Container image "i" already present on machine and can be accessed by the pod
+            0.0    > create i #0
+            0.0    ~ i #0 created
+            0.0    ~ i #0 started
+            0.0    ! i Started: Container started
+            0.0    = i Running rS #0
+            1.0    ~ i #0 exited 0 Completed
+            1.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; i Completed(0) Rs #0
+            1.0    ! app Pulled: Container image "app" already present on machine and can be accessed by the pod
+            1.0    > create app #0
+            1.0    ~ app #0 created
+            1.0    ~ app #0 started
+            1.0    ! app Started: Container started
+            1.0    > postStart of app
+            1.0    ~ app #0 postStart began
+            3.0    ~ app #0 exited 0 Completed
+            3.0    ~ app #0 postStart ended, ok=true
+            3.0    ~ pod #0 phase Running
+            3.0    = Running; app Completed(0) rs #0
+            3.0    ! app Pulled: Container image "app" already present on machine and can be accessed by the pod
+            3.0    > create app #1
+            3.0    ~ app #1 created
+            3.0    ~ app #1 started
+            3.0    ! app Started: Container started
+            3.0    > postStart of app
+            3.0    ~ app #1 postStart began
+            12.0   ~ app #1 postStart ended, ok=true
+            12.0   ~ app #1 ready
+            12.0   = [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #1 last=Completed(0)
+            20.0   ! app Killing: Stopping container app
+            20.0   > preStop of app
+            20.0   ~ app #1 preStop began
+            21.0   ~ app #1 exited 0 Completed
+            21.0   ~ app #1 preStop ended, ok=true
+            21.0   ~ pod #0 phase Succeeded
+            21.0   = Succeeded; [Sandbox=False Initialized=True/PodCompleted Ready=False/PodCompleted Containers=False/PodCompleted]; app Completed(0) rs #1 last=Completed(0)
+            21.0   # Succeeded
+        "#]],
+    );
+}
+
+#[test]
+fn s7_03_a_container_that_cannot_be_stopped_for_its_hook_shows_as_running() {
+    check(
+        &pod(
+            "Always",
+            &[],
+            &["app lifecycle: {postStart: {exec: {command: [x]}}}, livenessProbe: {terminationGracePeriodSeconds: 5}"],
+        ),
+        "
+app: postStart fails after 1s, stop fails until 9s
+until 12s
+show stop start app
+",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:ContainerCreating rs #0
+            0.0    > start app
+            0.0    > postStart of app
+            1.0    ! app Warning FailedPostStartHook: PostStartHook failed
+            1.0    ! app Killing: FailedPostStartHook
+            1.0    > stop app within 30s (PostStartHook)
+            1.0    = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
+        "#]],
+    );
+}
+
+#[test]
+fn s4_11_only_a_kill_for_a_probe_takes_the_grace_of_the_probe() {
+    check(
+        &pod(
+            "Always",
+            &[],
+            &[
+                "app livenessProbe: {terminationGracePeriodSeconds: 5}, resources: {limits: {memory: 1Mi}}, resizePolicy: [{resourceName: memory, restartPolicy: RestartContainer}]",
+            ],
+        ),
+        "
+at 2s image app other
+at 4s resize app memory=2Mi
+until 9s
+show stop
+",
+        expect![[r#"
+            2.0    > stop app within 30s (DefinitionChanged)
+            4.0    > stop app within 30s (Resize)
+        "#]],
+    );
+}

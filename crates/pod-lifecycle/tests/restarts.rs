@@ -423,138 +423,160 @@ fn s3_60_one_dead_instance_is_kept() {
     );
 }
 
-const RESTART_ALL: &str = "restartPolicy: Never, \
-                           restartPolicyRules: [{action: RestartAllContainers, exitCodes: {operator: In, values: [88]}}]";
-
 #[test]
-fn s2_30_s3_40_s3_41_s3_42_s3_43_a_rule_restarts_all_containers_in_the_same_sandbox() {
+fn s3_08_an_own_exit_code_counts_beside_out_of_memory() {
     check(
         &pod(
             "Never",
-            &["i1", "s1+ lifecycle: {preStop: {exec: {command: [x]}}}"],
-            &[&format!("app {RESTART_ALL}"), "other"],
+            &[
+                "i1 restartPolicy: Never, restartPolicyRules: [{action: Restart, exitCodes: {operator: In, values: [3]}}]",
+            ],
+            &["app"],
         ),
         "
-i1: runs 1s
-other: ignores TERM
-at 10s exit app 88
-at 30s exit app 0
-at 30s exit other 0
+i1: runs 1s, oom, exits 3
+until 5s
+show start OOMKilled
 ",
         expect![[r#"
-            0.0    = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; i1 Waiting:PodInitializing rs #0; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0; other Waiting:PodInitializing rs #0
-            0.0    > prepare volumes
-            0.0    > create sandbox 0
-            0.0    = [Sandbox=True Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]
             0.0    > start i1
-            0.0    = i1 Running rS #0
-            1.0    = i1 Completed(0) Rs #0
-            1.0    > start s1
-            1.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; s1 Running RS #0
-            1.0    > start app
-            1.0    > start other
-            1.0    = Running; [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #0; other Running RS #0
-            10.0   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=True/RestartAllContainersStarted]; app Error(88) rs #0
-            10.0   ! other Killing: killing
-            10.0   > stop other within 2s (RestartAll)
-            12.0   ! s1 Killing: killing
-            12.0   > stop s1 within 2s (RestartAll)
-            12.0   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; i1 Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137); s1 Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137); app Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137); other Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137)
-            12.0   > start i1
-            12.0   = Pending; i1 Running rS #1
-            13.0   = Running; i1 Completed(0) Rs #1
-            13.0   > start s1
-            13.0   = s1 Running RS #1
-            13.0   > start app
-            13.0   > start other
-            13.0   = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #1; other Running RS #1
-            30.0   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; app Completed(0) rs #1
-            30.0   = other Completed(0) rs #1
-            30.0   ! s1 Killing: Stopping container s1
-            30.0   > preStop of s1
-            30.0   > stop s1 within 30s (PodEnds)
-            30.0   = Succeeded; [Sandbox=False Initialized=True/PodCompleted Ready=False/PodCompleted Containers=False/PodCompleted AllContainersRestarting=False]; s1 Completed(0) rs #1
-            30.0   > stop sandbox
-            30.0   > remove sandbox
-            30.0   > clean up
-            30.0   # Succeeded
+            1.0    = i1 OOMKilled(3) rs #0
+            1.0    > start i1
+            1.0    = i1 Running rS #1 last=OOMKilled(3)
+            2.0    = i1 OOMKilled(3) rs #1 last=OOMKilled(3)
+            2.0    ! i1 Warning BackOff: Back-off restarting failed container i1 in pod pod_default(uid-1)
+            2.0    = i1 Waiting:CrashLoopBackOff rs #1 last=OOMKilled(3)
         "#]],
     );
 }
 
 #[test]
-fn s3_44_a_restart_of_all_survives_an_agent_restart() {
+fn s3_31_the_pull_back_off_goes_on_after_a_pull_that_went_well() {
     check(
-        &pod("Never", &["s1+"], &[&format!("app {RESTART_ALL}"), "other"]),
+        &pod("Always", &[], &["app"]),
         "
-other: ignores TERM
-at 10s exit app 88
-at 11s agent restarts
-until 60s
-show start AllContainersRestarting remove
+app: image missing ErrImagePull until 15s, runs 1s, exits 1
+at 30s app: image missing ErrImagePull until 300s
+until 200s
+show start pull
 ",
         expect![[r#"
-            0.0    = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0; other Waiting:PodInitializing rs #0
-            0.0    = [Sandbox=True Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]
-            0.0    > start s1
-            0.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; s1 Running RS #0
-            0.0    > start app
-            0.0    > start other
-            0.0    = Running; [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #0; other Running RS #0
-            10.0   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=True/RestartAllContainersStarted]; app Error(88) rs #0
-            10.0   > stop other within 2s (RestartAll)
-            11.0   > stop other within 2s (RestartAll)
-            12.0   > stop s1 within 2s (RestartAll)
-            12.0   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; s1 Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137); app Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137); other Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137)
-            12.0   > start s1
-            12.0   > start app
-            12.0   > start other
-            12.0   = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #1; other Running RS #1
+            0.0    ! app Warning Failed: Failed to pull image "app": no such image
+            0.0    ! app BackOff: Back-off pulling image "app"
+            10.0   ! app Warning Failed: Failed to pull image "app": no such image
+            10.0   ! app BackOff: Back-off pulling image "app"
+            30.0   > start app
+            31.0   ! app Warning Failed: Failed to pull image "app": no such image
+            31.0   ! app Warning BackOff: Back-off restarting failed container app in pod pod_default(uid-1)
+            41.0   ! app BackOff: Back-off pulling image "app"
+            71.0   ! app Warning Failed: Failed to pull image "app": no such image
+            71.0   ! app BackOff: Back-off pulling image "app"
+            151.0  ! app Warning Failed: Failed to pull image "app": no such image
+            151.0  ! app Warning BackOff: Back-off restarting failed container app in pod pod_default(uid-1)
+            191.0  ! app BackOff: Back-off pulling image "app"
         "#]],
     );
 }
 
 #[test]
-fn s3_21_a_container_that_always_asks_to_restart_all_backs_off() {
-    let pod = pod("Never", &["s1+"], &[&format!("app {RESTART_ALL}")]);
+fn s3_32_a_pass_for_another_reason_postpones_the_next_attempt() {
     check(
-        &pod,
-        "app: runs 100ms, exits 88\nuntil 60s\nshow start BackOff",
+        &pod("Always", &[], &["app", "other"]),
+        "
+app: config fails until 40s
+at 5s exit other 1
+until 50s
+show start configmap
+",
         expect![[r#"
-            0.0    = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
-            0.0    = [Sandbox=True Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]
+            0.0    ! app Warning Failed: Error: configmap "c" not found
+            0.0    > start other
+            0.0    ! app Warning Failed: Error: configmap "c" not found
+            5.0    ! app Warning Failed: Error: configmap "c" not found
+            5.0    > start other
+            5.0    ! app Warning Failed: Error: configmap "c" not found
+            15.0   ! app Warning Failed: Error: configmap "c" not found
+            25.0   ! app Warning Failed: Error: configmap "c" not found
+            35.0   ! app Warning Failed: Error: configmap "c" not found
+            45.0   > start app
+        "#]],
+    );
+}
+
+#[test]
+fn s3_32_the_first_of_two_failures_says_when_to_try_again() {
+    check(
+        &pod("Always", &[], &["a", "b"]),
+        "
+steps take 1s
+a: config fails until 14s
+b: config fails until 14s
+until 40s
+show start configmap
+",
+        expect![[r#"
+            3.0    ! a Warning Failed: Error: configmap "c" not found
+            5.0    ! b Warning Failed: Error: configmap "c" not found
+            15.0   > start a
+            18.0   > start b
+        "#]],
+    );
+}
+
+#[test]
+fn s3_26_timers_that_end_during_a_long_step_wait_for_it() {
+    check(
+        &format!(
+            "{}  activeDeadlineSeconds: 20\n",
+            pod("Always", &["s1+"], &["a", "b lifecycle: {postStart: {exec: {command: [x]}}}"])
+        ),
+        "
+a: runs 1s, exits 1
+at 5s b: postStart takes 30s
+at 6s exit b 1
+until 60s
+show start BackOff Deadline postStart
+",
+        expect![[r#"
             0.0    > start s1
-            0.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; s1 Running RS #0
-            0.0    > start app
-            0.0    = Running; [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #0
-            0.1    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=True/RestartAllContainersStarted]; app Error(88) rs #0
-            0.1    > stop s1 within 2s (RestartAll)
-            0.1    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; s1 Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137); app Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137)
-            0.1    > start s1
-            0.1    > start app
-            0.1    = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #1
-            0.2    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=True/RestartAllContainersStarted]; app Error(88) rs #1
-            0.2    > stop s1 within 2s (RestartAll)
-            0.2    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; s1 Waiting:RestartingAllContainers rs #1 last=RestartingAllContainers(137); app Waiting:RestartingAllContainers rs #1 last=RestartingAllContainers(137)
-            0.2    > start s1
-            0.2    ! app Warning BackOff: Back-off restarting failed container app in pod pod_default(uid-1)
-            0.2    = app Waiting:CrashLoopBackOff rs #1 last=RestartingAllContainers(137)
-            10.2   > start app
-            10.2   = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #2
-            10.3   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=True/RestartAllContainersStarted]; app Error(88) rs #2
-            10.3   > stop s1 within 2s (RestartAll)
-            10.3   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; s1 Waiting:RestartingAllContainers rs #2 last=RestartingAllContainers(137); app Waiting:RestartingAllContainers rs #2 last=RestartingAllContainers(137)
-            10.3   > start s1
-            10.3   ! app Warning BackOff: Back-off restarting failed container app in pod pod_default(uid-1)
-            10.3   = app Waiting:CrashLoopBackOff rs #2 last=RestartingAllContainers(137)
-            30.3   > start app
-            30.3   = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #3
-            30.4   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=True/RestartAllContainersStarted]; app Error(88) rs #3
-            30.4   > stop s1 within 2s (RestartAll)
-            30.4   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; s1 Waiting:RestartingAllContainers rs #3 last=RestartingAllContainers(137); app Waiting:RestartingAllContainers rs #3 last=RestartingAllContainers(137)
-            30.4   > start s1
-            30.4   ! app Warning BackOff: Back-off restarting failed container app in pod pod_default(uid-1)
-            30.4   = app Waiting:CrashLoopBackOff rs #3 last=RestartingAllContainers(137)
+            0.0    > start a
+            0.0    > start b
+            0.0    > postStart of b
+            1.0    > start a
+            2.0    ! a Warning BackOff: Back-off restarting failed container a in pod pod_default(uid-1)
+            2.0    = a Waiting:CrashLoopBackOff rs #1 last=Error(1)
+            6.0    > start b
+            6.0    > postStart of b
+            36.0   ! DeadlineExceeded: Pod was active on the node longer than the specified deadline
+            36.0   = Failed (DeadlineExceeded); [Sandbox=False Initialized=True Ready=False/PodFailed Containers=False/PodFailed]; s1 Completed(0) rs #0; a Error(1) rs #1 last=Error(1); b Completed(0) rs #1 last=Error(1)
+        "#]],
+    );
+}
+
+#[test]
+fn s3_26_s3_30_a_back_off_is_told_once_for_each_window() {
+    check(
+        &pod("Always", &[], &["app livenessProbe: {periodSeconds: 1, failureThreshold: 1}", "other"]),
+        "
+app: liveness fails from 2s
+at 20s exit other 1
+until 60s
+verbose
+show back-off BackOff
+",
+        expect![[r#"
+            6.0    ! app Warning BackOff: Back-off restarting failed container app in pod pod_default(uid-1)
+            6.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:CrashLoopBackOff rs #2 last=Completed(0)
+            6.0    ! app Warning BackOff: Back-off restarting failed container app in pod pod_default(uid-1)
+            6.0    ~ app #2 back-off 10s
+            18.0   ! app Warning BackOff: Back-off restarting failed container app in pod pod_default(uid-1)
+            18.0   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:CrashLoopBackOff rs #3 last=Completed(0)
+            18.0   ! app Warning BackOff: Back-off restarting failed container app in pod pod_default(uid-1)
+            18.0   ~ app #3 back-off 20s
+            40.0   ! app Warning BackOff: Back-off restarting failed container app in pod pod_default(uid-1)
+            40.0   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:CrashLoopBackOff rs #4 last=Completed(0)
+            40.0   ! app Warning BackOff: Back-off restarting failed container app in pod pod_default(uid-1)
+            40.0   ~ app #4 back-off 40s
         "#]],
     );
 }

@@ -259,3 +259,209 @@ fn s3_58_a_restarted_agent_spreads_the_first_runs_of_probes() {
         "#]],
     );
 }
+
+#[test]
+fn s4_44_s5_44_s5_45_a_terminal_phase_and_its_reason_stay_across_an_agent_restart() {
+    check(
+        &pod("Always", &[], &["app"]),
+        "
+steps take 1s
+at 10s evict no room
+at 13.5s agent restarts
+until 60s
+show > = #
+",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:ContainerCreating rs #0
+            0.0    > prepare volumes
+            0.0    > create sandbox 0
+            1.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]
+            3.0    > start app
+            4.0    = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
+            10.0   = [Sandbox=True Initialized=True Ready=False/PodFailed Containers=False/PodFailed]
+            10.0   > stop app within 2s (PodEnds)
+            11.0   = Failed (Evicted); [Sandbox=False Initialized=True Ready=False/PodFailed Containers=False/PodFailed]; app Completed(0) rs #0
+            11.0   > stop sandbox
+            12.0   > remove sandbox
+            13.0   > clean up
+            13.5   > clean up
+            14.5   # Failed
+        "#]],
+    );
+}
+
+#[test]
+fn s3_50_an_agent_that_comes_back_before_anything_was_begins_with_number_zero() {
+    check(
+        &pod("Always", &[], &["app"]),
+        "
+steps take 1s
+at 500ms agent restarts
+until 20s
+show create sandbox =
+",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:ContainerCreating rs #0
+            0.0    > create sandbox 0
+            1.5    > create sandbox 0
+            2.5    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]
+            5.5    = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
+        "#]],
+    );
+}
+
+#[test]
+fn s3_09_s3_59_records_lost_while_one_container_had_never_run() {
+    check(
+        &pod("Always", &[], &["a", "b"]),
+        "
+b: image missing ErrImagePull until 12s
+at 5s records lost
+until 30s
+show create sandbox = start
+",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; a Waiting:ContainerCreating rs #0; b Waiting:ContainerCreating rs #0
+            0.0    > create sandbox 0
+            0.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]
+            0.0    > start a
+            0.0    = a Running RS #0; b Waiting:ErrImagePull rs #0
+            0.0    = b Waiting:ImagePullBackOff rs #0
+            5.0    = [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; a Waiting:ContainerCreating rs #1 last=ContainerStatusUnknown(137); b Waiting:ContainerCreating rs #0
+            5.0    > create sandbox 1
+            5.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]
+            5.0    > start a
+            5.0    = a Running RS #1; b Waiting:ErrImagePull rs #0
+            5.0    = b Waiting:ImagePullBackOff rs #0
+            15.0   > start b
+            15.0   = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; b Running RS #0
+        "#]],
+    );
+}
+
+#[test]
+fn s3_56_what_had_not_started_up_and_was_not_ready_stays_so() {
+    check(
+        &pod("Always", &["s1+ startupProbe: {periodSeconds: 2}"], &["app readinessProbe: {periodSeconds: 2}"]),
+        "
+s1: startup fails until 5s
+app: readiness fails
+at 3s agent restarts
+at 9s agent restarts
+until 12s
+show = start
+",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
+            0.0    = [Sandbox=True Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]
+            0.0    > start s1
+            0.0    = s1 Running rs #0
+            6.1    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Running RS #0
+            6.1    > start app
+            6.1    = Running; app Running rS #0
+        "#]],
+    );
+}
+
+#[test]
+fn s6_02_what_is_dead_is_not_probed_after_an_agent_restart() {
+    check(
+        &pod("Always", &[], &["app livenessProbe: {periodSeconds: 1}", "b"]),
+        "
+app: image takes 5s, runs 3s, exits 1
+at 9s agent restarts
+until 15s
+verbose
+show probe start
+",
+        expect![[r#"
+            5.0    > start app
+            5.0    ~ app #0 started
+            5.0    ! app Started: Container started
+            5.0    > start b
+            5.0    ~ b #0 started
+            5.0    ! b Started: Container started
+            6.0    > liveness probe of app
+            7.0    > liveness probe of app
+            14.0   > start app
+            14.0   ~ app #1 started
+            14.0   ! app Started: Container started
+            15.0   > liveness probe of app
+        "#]],
+    );
+}
+
+#[test]
+fn s2_23_an_ephemeral_container_is_known_after_an_agent_restart_and_when_its_record_is_gone() {
+    check(
+        &pod("Always", &[], &["app"]),
+        "
+at 2s debug debug
+at 5s agent restarts
+at 8s records lost
+until 20s
+show start debug
+",
+        expect![[r#"
+            0.0    > start app
+            2.0    = debug Waiting:ContainerCreating rs #0
+            2.0    > start debug
+            2.0    = debug Running rs #0
+            8.0    = [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:ContainerCreating rs #1 last=ContainerStatusUnknown(137); debug Waiting:ContainerCreating rs #1 last=ContainerStatusUnknown(137)
+            8.0    > start app
+        "#]],
+    );
+}
+
+#[test]
+fn s5_14_s5_11_an_instance_that_was_made_and_not_begun_leaves_the_last_state_alone() {
+    check(
+        &pod("Always", &[], &["app"]),
+        "
+steps take 1s
+app: runs 1s, exits 3
+at 7.5s agent restarts
+until 16s
+verbose
+show app
+",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:ContainerCreating rs #0
+            1.0    > image of app
+            2.0    ! app Pulled: Container image "app" already present on machine and can be accessed by the pod
+            2.0    > create app #0
+            3.0    ~ app #0 created
+            3.0    ! app Created: Container created
+            3.0    > start app
+            4.0    ~ app #0 started
+            4.0    ! app Started: Container started
+            4.0    ~ app #0 ready
+            4.0    = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
+            5.0    ~ app #0 exited 3 Error
+            5.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Error(3) rs #0
+            5.0    > image of app
+            6.0    ! app Pulled: Container image "app" already present on machine and can be accessed by the pod
+            6.0    > create app #1
+            7.0    ~ app #1 created
+            7.0    ! app Created: Container created
+            7.0    > start app
+            7.5    = app Waiting:- rs #1 last=Error(3)
+            8.5    > image of app
+            9.5    ! app Pulled: Container image "app" already present on machine and can be accessed by the pod
+            9.5    > create app #2
+            10.5   ~ app #2 created
+            10.5   > remove old app
+            10.5   ! app Created: Container created
+            10.5   > start app
+            11.5   ~ app #2 started
+            11.5   ! app Started: Container started
+            11.5   ~ app #2 ready
+            11.5   = [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #2 last=Error(3)
+            12.5   ~ app #2 exited 3 Error
+            12.5   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Error(3) rs #2 last=Error(3)
+            12.5   ! app Warning BackOff: Back-off restarting failed container app in pod pod_default(uid-1)
+            12.5   ~ app #2 back-off 10s
+            12.5   = app Waiting:CrashLoopBackOff rs #2 last=Error(3)
+        "#]],
+    );
+}

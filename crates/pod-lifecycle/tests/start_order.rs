@@ -1,7 +1,7 @@
 //! Contract S2: in which order containers are started.
 
 use expect_test::expect;
-use testkit::engine::{check, pod};
+use testkit::engine::{check, pod, transcript};
 
 #[test]
 fn s2_01_s2_22_s12_02_s12_03_every_step_of_a_start_in_order() {
@@ -480,4 +480,253 @@ show start BackOff
             12.0   > start s1
         "#]],
     );
+}
+
+#[test]
+fn s2_01_s2_13_an_init_container_that_cannot_start_holds_a_resize_back() {
+    check(
+        &pod("Always", &["s+ resources: {limits: {cpu: 1}, requests: {cpu: 1}}", "i"], &["app"]),
+        "
+i: config fails until 5s, runs 1s
+at 2s resize s cpu=2
+until 30s
+show start resize i
+",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s Waiting:PodInitializing rs #0; i Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
+            0.0    = [Sandbox=True Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]
+            0.0    > start s
+            0.0    = s Running RS #0
+            0.0    ! i Warning Failed: Error: configmap "c" not found
+            0.0    = i Waiting:CreateContainerConfigError rs #0
+            2.0    ! ResizeStarted: Pod resize started: {"initContainers":[{"name":"s","resources":{"limits":{"cpu":"2"},"requests":{"cpu":"2"}}},{"name":"i","resources":{}}],"containers":[{"name":"app","resources":{}}],"generation":2}
+            2.0    = [PodResizeInProgress=True Sandbox=True Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]
+            2.0    ! i Warning Failed: Error: configmap "c" not found
+            12.0   > start i
+            12.0   > resize pod s
+            12.0   ! ResizeCompleted: Pod resize completed: {"initContainers":[{"name":"s","resources":{"limits":{"cpu":"2"},"requests":{"cpu":"2"}}},{"name":"i","resources":{}}],"containers":[{"name":"app","resources":{}}],"generation":2}
+            12.0   = [Sandbox=True Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; i Running rS #0
+            13.0   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; i Completed(0) Rs #0
+            13.0   > start app
+            13.0   = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
+        "#]],
+    );
+}
+
+#[test]
+fn s2_16_s2_24_of_init_entries_the_latest_evidence_is_trusted() {
+    check(
+        &pod("Always", &["i1", "s1+", "i2"], &["app"]),
+        "
+i1: runs 1s
+i2: runs 9s
+at 3s exit s1 1
+at 4s agent restarts
+until 20s
+show start
+",
+        expect![[r#"
+            0.0    > start i1
+            1.0    > start s1
+            1.0    > start i2
+            3.0    > start s1
+            10.0   > start app
+        "#]],
+    );
+}
+
+#[test]
+fn s3_53_a_main_that_has_succeeded_is_left_out_of_a_new_sandbox_without_init_entries() {
+    check(
+        &pod("OnFailure", &[], &["a", "b"]),
+        "
+at 5s exit a 0
+at 8s sandbox lost
+until 20s
+show start sandbox
+",
+        expect![[r#"
+            0.0    > create sandbox 0
+            0.0    > start a
+            0.0    > start b
+            8.0    ! SandboxChanged: Pod sandbox changed, it will be killed and re-created.
+            8.0    > stop sandbox
+            8.0    > create sandbox 1
+            8.0    > start b
+        "#]],
+    );
+}
+
+#[test]
+fn s3_52_s4_02_a_never_pod_whose_sandbox_goes_before_its_mains_ran_fails() {
+    check(
+        &pod("Never", &["i"], &["app"]),
+        "
+i: runs 1s
+app: image takes 10s
+at 5s sandbox lost
+until 60s
+",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; i Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
+            0.0    > prepare volumes
+            0.0    > create sandbox 0
+            0.0    = [Sandbox=True Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]
+            0.0    > start i
+            0.0    = i Running rS #0
+            1.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; i Completed(0) Rs #0
+            11.0   = [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]
+            11.0   > stop sandbox
+            11.0   = Failed; app ContainerStatusUnknown(137) rs #0
+            11.0   > remove sandbox
+            11.0   > clean up
+            11.0   # Failed
+        "#]],
+    );
+}
+
+#[test]
+fn s3_52_a_never_pod_whose_sandbox_goes_before_anything_ran_gets_another() {
+    check(
+        &pod("Never", &["i"], &["app"]),
+        "
+i: image takes 5s, runs 1s
+app: runs 1s
+at 3s sandbox lost
+until 60s
+show sandbox start #
+",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; i Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
+            0.0    > create sandbox 0
+            5.0    ! SandboxChanged: Pod sandbox changed, it will be killed and re-created.
+            5.0    > stop sandbox
+            5.0    > create sandbox 1
+            10.0   > start i
+            10.0   = i Running rS #0
+            11.0   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; i Completed(0) Rs #0
+            11.0   > start app
+            11.0   = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
+            12.0   = Succeeded; [Sandbox=False Initialized=True/PodCompleted Ready=False/PodCompleted Containers=False/PodCompleted]; app Completed(0) rs #0
+            12.0   > stop sandbox
+            12.0   > remove sandbox
+            12.0   > remove sandbox
+            12.0   # Succeeded
+        "#]],
+    );
+}
+
+#[test]
+fn s3_52_mains_that_ended_well_get_no_other_sandbox_even_if_they_were_to_restart() {
+    check(
+        &pod("OnFailure", &[], &["app restartPolicy: Always"]),
+        "
+app: runs 1s
+at 5s sandbox lost
+until 60s
+show sandbox start #
+",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:ContainerCreating rs #0
+            0.0    > create sandbox 0
+            0.0    > start app
+            0.0    = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
+            1.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Completed(0) rs #0
+            1.0    > start app
+            1.0    = [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #1 last=Completed(0)
+            2.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Completed(0) rs #1 last=Completed(0)
+            2.0    ! app Warning BackOff: Back-off restarting failed container app in pod pod_default(uid-1)
+            2.0    = app Waiting:CrashLoopBackOff rs #1 last=Completed(0)
+            5.0    > stop sandbox
+            5.0    = Succeeded; [Sandbox=False Initialized=True/PodCompleted Ready=False/PodCompleted Containers=False/PodCompleted]; app Completed(0) rs #1 last=Completed(0)
+            5.0    > remove sandbox
+            5.0    # Succeeded
+        "#]],
+    );
+}
+
+#[test]
+fn s3_06_a_restart_that_a_lost_sandbox_has_cut_short_does_not_count_for_the_back_off() {
+    check(
+        &pod("Always", &[], &["app"]),
+        "
+app: runs 1s, exits 1, image takes 2s
+at 17s sandbox lost
+until 70s
+show start sandbox BackOff
+",
+        expect![[r#"
+            0.0    > create sandbox 0
+            2.0    > start app
+            5.0    > start app
+            6.0    ! app Warning BackOff: Back-off restarting failed container app in pod pod_default(uid-1)
+            6.0    = app Waiting:CrashLoopBackOff rs #1 last=Error(1)
+            18.0   ! SandboxChanged: Pod sandbox changed, it will be killed and re-created.
+            18.0   > stop sandbox
+            18.0   > create sandbox 1
+            20.0   > start app
+            21.0   ! app Warning BackOff: Back-off restarting failed container app in pod pod_default(uid-1)
+            21.0   = app Waiting:CrashLoopBackOff rs #2 last=Error(1)
+            43.0   > start app
+            44.0   ! app Warning BackOff: Back-off restarting failed container app in pod pod_default(uid-1)
+            44.0   = app Waiting:CrashLoopBackOff rs #3 last=Error(1)
+        "#]],
+    );
+}
+
+#[test]
+fn s3_51_a_main_that_ended_well_and_is_to_restart_gets_another_sandbox() {
+    check(
+        &pod("Always", &[], &["app"]),
+        "
+app: runs 1s
+at 5s sandbox lost
+until 13s
+show start sandbox
+",
+        expect![[r#"
+            0.0    > create sandbox 0
+            0.0    > start app
+            1.0    > start app
+            2.0    ! app Warning BackOff: Back-off restarting failed container app in pod pod_default(uid-1)
+            5.0    ! SandboxChanged: Pod sandbox changed, it will be killed and re-created.
+            5.0    > stop sandbox
+            5.0    > create sandbox 1
+            12.0   > start app
+            13.0   ! app Warning BackOff: Back-off restarting failed container app in pod pod_default(uid-1)
+        "#]],
+    );
+}
+
+#[test]
+fn s2_28_no_image_is_pulled_for_a_sandbox_that_cannot_be_created() {
+    check(
+        &pod("Never", &[], &["app"]),
+        "
+sandbox fails until 15s
+until 30s
+verbose
+show image sandbox
+",
+        expect![[r#"
+            0.0    > create sandbox 0
+            0.0    ! Warning FailedCreatePodSandBox: Failed to create pod sandbox: no network
+            10.0   > create sandbox 0
+            10.0   ! Warning FailedCreatePodSandBox: Failed to create pod sandbox: no network
+            20.0   > create sandbox 0
+            20.0   ~ pod #0 sandbox ready
+            20.0   > image of app
+            20.0   ! app Pulled: Container image "app" already present on machine and can be accessed by the pod
+        "#]],
+    );
+}
+
+#[test]
+fn s2_02_attempts_to_mount_come_more_and_more_seldom_up_to_two_minutes() {
+    let script = "volumes fail until 9000s\nuntil 8000s\nshow prepare";
+    let text = transcript(&pod("Never", &[], &["app"]), script);
+    let times: Vec<f64> = text.lines().map(|line| line.split(' ').next().unwrap().parse().unwrap()).collect();
+    let gaps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!(gaps[..10], [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 122.0, 122.0]);
+    assert!(gaps[10..].iter().all(|gap| *gap == 122.0) && gaps.len() > 64);
 }

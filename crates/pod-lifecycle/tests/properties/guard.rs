@@ -43,6 +43,7 @@ impl Guard {
             | Action::AgentRestarts
             | Action::AgentDies { .. }
             | Action::Exit { .. }
+            | Action::NewsOf { .. }
             | Action::SandboxLost
             | Action::ShutDown
             | Action::RecordsOf(_)

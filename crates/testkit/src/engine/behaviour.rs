@@ -15,6 +15,8 @@ pub struct Behaviour {
     pub exit_reason: Option<String>,
     /// Termination message.
     pub message: String,
+    /// Nobody hears of its ends.
+    pub unseen: bool,
     /// What it does on the stop signal.
     pub on_term: OnTerm,
     /// The runtime cannot stop it before this time of the world.
@@ -47,6 +49,7 @@ impl Default for Behaviour {
             fails_first: 0,
             exit_reason: None,
             message: String::new(),
+            unseen: false,
             on_term: OnTerm::Exit { after: Duration::ZERO, code: 0 },
             stop_fails_until: Duration::ZERO,
             resize_fails_until: Duration::ZERO,

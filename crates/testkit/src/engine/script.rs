@@ -9,18 +9,19 @@
 //! until 60s                             how long to look
 //! ```
 //!
-//! Behaviour items: `runs D`, `exits N`, `oom`, `says TEXT`, `ignores TERM`, `stops in D [with N]`, `stop fails until D`, `resize fails until D`,
+//! Behaviour items: `runs D`, `exits N`, `exits unseen` (nobody hears of it), `oom`, `says TEXT`, `ignores TERM`, `stops in D [with N]`, `stop fails until D`, `resize fails until D`,
 //! `image missing REASON [until D]`, `image takes D` (also of a volume), `config fails until D`, `cannot start`,
 //! `postStart|preStop takes D | fails [after D] | hangs`, `startup|liveness|readiness passes | fails |
 //! fails until D | fails from D | errs | warns`.
 //!
 //! Actions: `exit NAME N`, `delete [grace N]`, `node shuts down`, `agent restarts`,
-//! `agent dies after MOMENTS behind STATUSES`, `sandbox lost`, `records lost`, `records of NAME lost`, `image NAME IMAGE`,
+//! `agent dies after MOMENTS behind STATUSES`, `news of NAME`, `old news of NAME` (of the newest or oldest instance),
+//! `sandbox lost`, `records lost`, `records of NAME lost`, `image NAME IMAGE`,
 //! `resize NAME cpu=Q memory=Q [deferred|infeasible]` (requests and limits; `pod` means the pod as a whole),
 //! `evict TEXT` (for limits of its own),
 //! `starve GRACE TEXT` (evicted for want of a resource of the node),
 //! `deadline D`, `debug NAME` (an ephemeral container comes), and a behaviour line (`at 5s app: cannot start`). Without a time: `volumes fail until D`,
-//! `sandbox fails until D`, `until D`, `verbose` (every step), `show WORD…` (only lines that have one of the words).
+//! `sandbox fails until D`, `steps take D` (all but the first), `until D`, `verbose` (every step), `show WORD…` (only lines that have one of the words).
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -43,6 +44,7 @@ pub struct Script {
     show: Vec<String>,
     volumes_fail_until: Duration,
     sandbox_fails_until: Duration,
+    pace: Duration,
 }
 
 /// Something that happens at a time.
@@ -70,6 +72,13 @@ pub enum Action {
         after: u32,
         /// How many statuses are not stored.
         behind: usize,
+    },
+    /// The runtime tells of a container's newest instance, or of its oldest.
+    NewsOf {
+        /// Which.
+        name: String,
+        /// Whether of the oldest instance.
+        oldest: bool,
     },
     /// The sandbox ends.
     SandboxLost,
@@ -251,6 +260,7 @@ impl Script {
         let mut world = World::new(plan, self.behaviours.clone(), options);
         world.fail_volumes_until(self.volumes_fail_until);
         world.fail_sandbox_until(self.sandbox_fails_until);
+        world.slow_down(self.pace);
         for (at, action) in &self.actions {
             world.run_until(*at);
             action.perform(&mut world);
@@ -278,6 +288,7 @@ impl Action {
             Self::ShutDown => world.shut_down(),
             Self::AgentRestarts => world.restart_agent(),
             Self::AgentDies { after, behind } => world.die_after(*after, *behind),
+            Self::NewsOf { name, oldest } => world.tell_of(name, *oldest),
             Self::SandboxLost => world.lose_sandbox(),
             Self::RecordsLost => world.lose_records(),
             Self::RecordsOf(name) => world.lose_records_of(name),
@@ -365,6 +376,7 @@ impl Script {
             ["show", words @ ..] => self.show = words.iter().map(|word| (*word).to_owned()).collect(),
             ["volumes", "fail", "until", at] => self.volumes_fail_until = duration(at)?,
             ["sandbox", "fails", "until", at] => self.sandbox_fails_until = duration(at)?,
+            ["steps", "take", time] => self.pace = duration(time)?,
             ["at", at, rest @ ..] => self.actions.push((duration(at)?, action(rest)?)),
             _ => {
                 let (name, items) = line.split_once(':')?;
@@ -385,6 +397,8 @@ fn action(words: &[&str]) -> Option<Action> {
         ["agent", "dies", "after", after, "behind", behind] => {
             Action::AgentDies { after: after.parse().ok()?, behind: behind.parse().ok()? }
         }
+        ["news", "of", name] => Action::NewsOf { name: (*name).to_owned(), oldest: false },
+        ["old", "news", "of", name] => Action::NewsOf { name: (*name).to_owned(), oldest: true },
         ["sandbox", "lost"] => Action::SandboxLost,
         ["records", "lost"] => Action::RecordsLost,
         ["records", "of", name, "lost"] => Action::RecordsOf((*name).to_owned()),
@@ -421,6 +435,7 @@ fn apply_item(behaviour: &mut Behaviour, item: &str) -> Option<()> {
     match words.as_slice() {
         ["runs", "on"] => behaviour.run_for = None,
         ["runs", time] => behaviour.run_for = Some(duration(time)?),
+        ["exits", "unseen"] => behaviour.unseen = true,
         ["exits", code] => behaviour.exit_code = code.parse().ok()?,
         ["oom"] => (behaviour.exit_code, behaviour.exit_reason) = (137, Some("OOMKilled".to_owned())),
         ["says", text @ ..] => behaviour.message = text.join(" "),

@@ -107,6 +107,8 @@ pub struct World {
     finished: Option<Outcome>,
     volumes_fail_until: Duration,
     sandbox_fails_until: Duration,
+    /// What each effect takes if chance does not say.
+    pace: Duration,
     lives: u64,
     options: WorldOptions,
     random: u64,
@@ -161,6 +163,7 @@ impl World {
             finished: None,
             volumes_fail_until: Duration::ZERO,
             sandbox_fails_until: Duration::ZERO,
+            pace: Duration::ZERO,
             lives: 0,
             random: options.seed,
             options,
@@ -239,13 +242,28 @@ impl World {
         self.sandbox_fails_until = until;
     }
 
+    /// Lets each effect that is asked for from now on take this time.
+    pub fn slow_down(&mut self, pace: Duration) {
+        self.pace = pace;
+    }
+
+    /// Tells, again or at last, of the oldest or the newest instance of a container.
+    pub fn tell_of(&mut self, name: &str, oldest: bool) {
+        let Some(idx) = self.plan.find(name) else { return };
+        let of = self.containers.values().map(|process| &process.view).filter(|view| view.container == idx);
+        let view = if oldest { of.min_by_key(|view| view.attempt) } else { of.max_by_key(|view| view.attempt) };
+        if let Some(view) = view.cloned() {
+            self.tell(Input::Container(view));
+        }
+    }
+
     /// Checks the machine's invariants.
     ///
     /// # Errors
     ///
     /// What the machine finds wrong with itself.
     pub fn check(&self) -> Result<(), Violation> {
-        if self.finished.is_some() { Ok(()) } else { self.machine.check() }
+        self.machine.check()
     }
 
     /// Goes on until this time. Returns early when the pod has finished.
@@ -472,7 +490,7 @@ impl World {
 
     fn latency(&mut self) -> Duration {
         if self.options.latency.is_zero() {
-            return Duration::ZERO;
+            return self.pace;
         }
         let most = u64::try_from(self.options.latency.as_millis()).unwrap_or(u64::MAX);
         Duration::from_millis(self.chance() % most.saturating_add(1))
@@ -714,15 +732,17 @@ impl World {
         let wall = self.clock().wall;
         let Some(process) = self.containers.get_mut(id) else { return };
         let ContainerViewState::Running { started_at } = process.view.state else { return };
-        let message = self.behaviours.get(self.plan.container(process.view.container).name());
-        let message = message.map(|behaviour| behaviour.message.clone()).unwrap_or_default();
+        let behaviour = self.behaviours.get(self.plan.container(process.view.container).name());
+        let (message, unseen) = behaviour.map(|b| (b.message.clone(), b.unseen)).unwrap_or_default();
         let reason = reason.unwrap_or_else(|| if code == 0 { "Completed" } else { "Error" }.to_owned());
         process.view.state = exited(Some(started_at), wall, code, &reason, &message);
         let view = process.view.clone();
         let stops = mem::take(&mut process.stops);
         let (container, sandbox) = (view.container, view.sandbox.clone());
         self.facts.push(Fact::Exited { container, id: id.to_owned(), sandbox, code, reason });
-        self.tell(Input::Container(view));
+        if !unseen {
+            self.tell(Input::Container(view));
+        }
         for effect in stops {
             self.answer(effect, EffectResult::Stopped(Ok(())));
         }
