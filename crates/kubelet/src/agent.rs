@@ -24,7 +24,7 @@ use crate::{
     admission::{self, Rejection},
     allocation,
     clock::Clock,
-    events,
+    events::{self, EventRecorder},
     eviction::{self, Condition, Gauge, Roster},
     http_client,
     names::{describe_pod, pod_uid},
@@ -157,7 +157,7 @@ impl<R: RuntimeService + ImageService> Kubelet<R> {
         let (recorder, event_writer) = events::recorder(self.client.0.clone(), self.options.node_name.clone());
         let gauge = Gauge::new(&self.options.eviction, &self.options.root_dir, self.runtime.image_dir());
         let clock = Clock::start();
-        let node = self.register(&room, &gauge.conditions(clock.now().mono)).await;
+        let node = self.register(&recorder, &room, &gauge.conditions(clock.now().mono)).await;
         // Subscribed before the listing: what happens in between is heard of twice rather than not at all.
         let runtime_events = self.runtime.events();
         let inventory = self.inventory().await.map_err(KubeletError::Runtime)?;
@@ -189,10 +189,10 @@ impl<R: RuntimeService + ImageService> Kubelet<R> {
         Ok(())
     }
 
-    async fn register(&self, room: &node::Room, conditions: &[Condition]) -> Node {
+    async fn register(&self, events: &EventRecorder, room: &node::Room, short: &[Condition]) -> Node {
         let mut pause = FIRST_RETRY;
         loop {
-            match node::register(&self.client.0, &self.options, room, conditions).await {
+            match node::register(&self.client.0, events, &self.options, room, short).await {
                 Ok(node) => return node,
                 Err(e) => tracing::warn!(node = self.options.node_name, "node not registered, trying again: {e}"),
             }

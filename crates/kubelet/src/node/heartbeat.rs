@@ -15,17 +15,15 @@ use kube::{
     Api,
     api::{Patch, PatchParams, PostParams},
 };
-use pod_lifecycle::EventType;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{
     Room, report,
-    status::{changed, status, transitions},
+    status::{changed, status},
 };
 use crate::{
     Options,
     clock::{api_time, wall_nanos},
-    events::Regarding,
     node_context::NodeContext,
 };
 
@@ -64,12 +62,8 @@ pub(crate) async fn heartbeat<R: ImageService>(context: Arc<NodeContext<R>>, roo
         if !changed(&last.0, &next) && last.1.elapsed() < REPORT {
             continue;
         }
-        failed = match report(&nodes, options, &next).await {
+        failed = match report(&nodes, &context.events, options, &last.0, &next).await {
             Ok(_) => {
-                for reason in transitions(&last.0, &next) {
-                    let message = format!("Node {} status is now: {reason}", options.node_name);
-                    context.events.record(Regarding::node(&options.node_name), EventType::Normal, &reason, message);
-                }
                 last = (next, Instant::now());
                 false
             }

@@ -17,17 +17,20 @@ use kube::{
 };
 use machine::architecture;
 pub(crate) use machine::memory_bytes;
+use pod_lifecycle::EventType;
 pub(crate) use status::Room;
 
 use crate::{
     Options,
     clock::{api_time, wall_nanos},
+    events::{EventRecorder, Regarding},
     eviction::Condition,
 };
 
 /// Creates the node object, or brings an existing one up to date; returns it as it is now. It may be repeated.
 pub(crate) async fn register(
     client: &Client,
+    events: &EventRecorder,
     options: &Options,
     room: &Room,
     short: &[Condition],
@@ -45,13 +48,24 @@ pub(crate) async fn register(
     };
     let now = api_time(wall_nanos());
     let status = status::status(options, room, None, short, stored.status.as_ref(), &now);
-    report(&api, options, &status).await
+    report(&api, events, options, &stored.status.unwrap_or_default(), &status).await
 }
 
-/// Writes the status.
-async fn report(api: &Api<Node>, options: &Options, status: &NodeStatus) -> Result<Node, kube::Error> {
+/// Writes the status, and tells of conditions that came or went.
+async fn report(
+    api: &Api<Node>,
+    events: &EventRecorder,
+    options: &Options,
+    before: &NodeStatus,
+    status: &NodeStatus,
+) -> Result<Node, kube::Error> {
     let patch = serde_json::json!({"status": status});
-    api.patch_status(&options.node_name, &PatchParams::default(), &Patch::Merge(patch)).await
+    let node = api.patch_status(&options.node_name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    for reason in status::transitions(before, status) {
+        let message = format!("Node {} status is now: {reason}", options.node_name);
+        events.record(Regarding::node(&options.node_name), EventType::Normal, &reason, message);
+    }
+    Ok(node)
 }
 
 fn node(options: &Options) -> Node {

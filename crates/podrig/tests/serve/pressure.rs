@@ -41,6 +41,11 @@ fn s4_56_s12_15_without_memory_pods_go_one_by_one_those_above_their_request_firs
         &json!({"memory": "1Mi"}),
         &format!("head -c 30000000 /dev/zero >/mem/it; touch /ok; {deaf}"),
     ));
+    let mut vital: Value = serde_json::from_str(&pod("vital", &json!({}), deaf)).unwrap();
+    vital["spec"]["priorityClassName"] = json!("system-node-critical");
+    vital["spec"]["terminationGracePeriodSeconds"] = json!(0);
+    server.apply(&vital.to_string());
+    server.wait("pod/vital", "condition=Ready");
     server.wait("pod/modest", "condition=Ready");
     server.wait("pod/greedy", "condition=Ready");
     server.until("the memory is taken", |server| {
@@ -77,7 +82,13 @@ fn s4_56_s12_15_without_memory_pods_go_one_by_one_those_above_their_request_firs
         server.get(&["events", "--field-selector", "reason=Evicted,involvedObject.name=greedy"])["items"][0].clone();
     assert_eq!((&event["type"], &event["message"]), (&json!("Warning"), &greedy["status"]["message"]));
 
+    // It is above its request too, but the node needs it.
+    assert_eq!(server.get(&["pod/vital"])["status"]["phase"], "Running");
     server.wait("node/podrig", "condition=MemoryPressure");
+    server.until("an event of the node", |server| {
+        let selector = "reason=NodeHasInsufficientMemory,involvedObject.kind=Node";
+        server.get(&["events", "--field-selector", selector])["items"].get(0).map(|_| ())
+    });
     let pressure = condition(&server.get(&["node/podrig"]), "MemoryPressure");
     assert_eq!(pressure["reason"], "KubeletHasInsufficientMemory");
     let taint = json!(["node.kubernetes.io/memory-pressure", "NoSchedule"]);
