@@ -5,8 +5,8 @@
 //!                                                      -> starved: remove images, or evict one pod and look again
 //! ```
 //!
-//! Dead containers hold nothing that could be had back before: those of ended pods are gone with their pod, earlier
-//! instances with their successor.
+//! Dead containers are not removed before that: those of ended pods are gone already, and of those of living pods only the
+//! last before the present one is left, which the status tells of.
 
 mod images;
 mod observe;
