@@ -175,6 +175,17 @@ pub struct SecurityContext {
     pub unmasked_proc: bool,
 }
 
+/// Who the first process of a container is, as numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinuxUser {
+    /// User.
+    pub uid: u32,
+    /// Primary group.
+    pub gid: u32,
+    /// All groups, the primary one among them, in rising order.
+    pub groups: Vec<u32>,
+}
+
 /// Life stage of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ContainerState {
@@ -245,10 +256,14 @@ pub struct ContainerStatus {
     pub image: String,
     /// Image id or digest reference.
     pub image_ref: String,
-    /// Absolute path of the log file.
+    /// Absolute path of the log file. It is there from creation on; files that were full are beside it, the newest of
+    /// them with `.1` at the end.
     pub log_path: PathBuf,
     /// Process id of its init process on the host, while running.
     pub pid: Option<u32>,
+    /// Who its init process is; `None`: it could not be set up.
+    #[serde(default)]
+    pub user: Option<LinuxUser>,
     /// As given at creation.
     pub labels: BTreeMap<String, String>,
     /// As given at creation.

@@ -18,7 +18,8 @@ mod streaming;
 
 pub use container::{
     Capabilities, ContainerConfig, ContainerFilter, ContainerId, ContainerState, ContainerStatus, EnvVar, ExecOutput,
-    ExecRequest, ExitReason, Mount, MountPropagation, MountSource, Resources, SeccompProfile, SecurityContext,
+    ExecRequest, ExitReason, LinuxUser, Mount, MountPropagation, MountSource, Resources, SeccompProfile,
+    SecurityContext,
 };
 pub use error::{Error, ObjectKind, Result};
 pub use event::{RuntimeEvent, RuntimeEventKind};

@@ -154,6 +154,7 @@ mod tests {
             image_ref: String::new(),
             log_path: "/".into(),
             pid: None,
+            user: None,
             labels: Default::default(),
             annotations: Default::default(),
         }

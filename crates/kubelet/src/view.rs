@@ -1,6 +1,8 @@
 //! What the runtime shows, as the engine sees it.
 
-use pod_lifecycle::{ContainerIdx, ContainerView, ContainerViewState, PodPlan, RuntimeView, SandboxView, Timestamp};
+use pod_lifecycle::{
+    ContainerIdx, ContainerView, ContainerViewState, PodPlan, RuntimeView, SandboxView, Timestamp, UserView,
+};
 
 use crate::{names, paths::PodPaths, termination};
 
@@ -28,8 +30,13 @@ pub(crate) fn container(plan: &PodPlan, paths: &PodPaths, status: &cri::Containe
         image_id: status.image_ref.clone(),
         spec_hash: status.annotations.get(names::CONTAINER_HASH).cloned().unwrap_or_default(),
         created_at: Timestamp(status.created_at),
+        user: status.user.as_ref().map(user),
         state: state(plan, paths, status, container),
     })
+}
+
+fn user(user: &cri::LinuxUser) -> UserView {
+    UserView { uid: user.uid, gid: user.gid, groups: user.groups.clone() }
 }
 
 /// Returns all that the runtime has of a pod.

@@ -167,8 +167,22 @@ pub struct ContainerView {
     pub spec_hash: String,
     /// When it was created.
     pub created_at: Timestamp,
+    /// Who its first process is; `None`: not known yet, or never.
+    #[serde(default)]
+    pub user: Option<UserView>,
     /// Where it is in its life.
     pub state: ContainerViewState,
+}
+
+/// User and groups of a process, as numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserView {
+    /// User.
+    pub uid: u32,
+    /// Primary group.
+    pub gid: u32,
+    /// All groups, the primary one among them.
+    pub groups: Vec<u32>,
 }
 
 /// Life stage of an instance.

@@ -31,7 +31,7 @@ mod time;
 
 pub use input::{
     ContainerView, ContainerViewState, EffectResult, Failure, HookOutcome, Input, PodUpdate, ProbeOutcome, PulledImage,
-    RuntimeView, SandboxView,
+    RuntimeView, SandboxView, UserView,
 };
 pub use invariants::Violation;
 pub use machine::PodMachine;

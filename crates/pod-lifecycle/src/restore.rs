@@ -3,10 +3,11 @@
 //! Three things are there: the plan, the status that was last written, and what the runtime has. Back-off is
 //! forgotten (contract S3-28); a kill that was going on begins anew.
 
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, PodStatus};
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, LinuxContainerUser, PodStatus};
 
 use crate::{
-    ContainerIdx, ContainerView, Now, PodMachine, PodPlan, Role, RuntimeView, SandboxView, Timestamp, conditions,
+    ContainerIdx, ContainerView, Now, PodMachine, PodPlan, Role, RuntimeView, SandboxView, Timestamp, UserView,
+    conditions,
     container::{Exit, Instance},
     probe::Seen,
     resize::Resize,
@@ -143,6 +144,7 @@ impl Shown {
             last: status.last_state.as_ref().and_then(exit),
             image: status.image.clone(),
             image_id: status.image_id.clone(),
+            user: status.user.as_ref().and_then(|user| user.linux.as_ref()).and_then(user),
         }
     }
 
@@ -150,6 +152,12 @@ impl Shown {
     fn attempts(&self) -> u32 {
         if self.ever_left_waiting() || self.id.is_some() { self.restart_count.saturating_add(1) } else { 0 }
     }
+}
+
+/// Reads back who the process was.
+fn user(linux: &LinuxContainerUser) -> Option<UserView> {
+    let groups = linux.supplemental_groups.iter().flatten().filter_map(|&group| group.try_into().ok()).collect();
+    Some(UserView { uid: linux.uid.try_into().ok()?, gid: linux.gid.try_into().ok()?, groups })
 }
 
 fn shown_state(state: &ContainerState) -> ShownState {

@@ -203,6 +203,7 @@ impl PodMachine {
             image_id: String::new(),
             spec_hash: plan.spec_hash(),
             created_at: self.now.wall,
+            user: None,
             state: ContainerViewState::Created,
         }
     }

@@ -2,12 +2,13 @@
 //! `generateAPIPodStatus`, `convertToAPIContainerStatuses`, `status_manager.go`).
 
 use k8s_openapi::api::core::v1::{
-    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
-    PodCondition, PodIP, PodStatus, ResourceRequirements,
+    Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
+    ContainerUser, LinuxContainerUser, PodCondition, PodIP, PodStatus, ResourceRequirements, VolumeMount,
+    VolumeMountStatus,
 };
 
 use crate::{
-    ContainerIdx, ContainerViewState, MomentKind, Output, PodMachine, PodPlan, Role, Timestamp,
+    ContainerIdx, ContainerViewState, MomentKind, Output, PodMachine, PodPlan, Role, Timestamp, UserView,
     container::{Exit, RESTARTING_ALL},
     machine::Life,
     phase::{Member, MemberState, Phase, phase},
@@ -30,6 +31,7 @@ pub(crate) struct Shown {
     pub(crate) restart_count: u32,
     pub(crate) image: String,
     pub(crate) image_id: String,
+    pub(crate) user: Option<UserView>,
     pub(crate) state: ShownState,
     pub(crate) last: Option<Exit>,
 }
@@ -50,6 +52,7 @@ impl Shown {
             restart_count: 0,
             image: plan.container(idx).image().to_owned(),
             image_id: String::new(),
+            user: None,
             state: ShownState::Waiting { reason: Some(reason.to_owned()), message: None },
             last: None,
         }
@@ -123,6 +126,7 @@ impl PodMachine {
                 restart_count: instance.view.attempt,
                 image: instance.view.image.clone(),
                 image_id: instance.view.image_id.clone(),
+                user: instance.view.user.clone(),
                 state: match &instance.view.state {
                     ContainerViewState::Running { started_at } => ShownState::Running { started_at: *started_at },
                     ContainerViewState::Created | ContainerViewState::Exited { .. } => instance
@@ -342,9 +346,36 @@ impl PodMachine {
             container_id: shown.id.as_deref().map(container_id),
             resources: self.resources_in_force(idx),
             allocated_resources: granted.filter(|_| shown.id.is_some()),
+            volume_mounts: volume_mounts(&self.plan.container(idx).spec),
+            user: shown.user.as_ref().map(user),
             ..ContainerStatus::default()
         }
     }
+}
+
+/// Returns what is shown of a container's mounts, whether it has run or not (kubelet
+/// `convertToAPIContainerStatuses`). Here the runtime can always make mounts read-only recursively.
+fn volume_mounts(container: &Container) -> Option<Vec<VolumeMountStatus>> {
+    let shown = |mount: &VolumeMount| {
+        let read_only = mount.read_only == Some(true);
+        let recursive = matches!(mount.recursive_read_only.as_deref(), Some("Enabled" | "IfPossible"));
+        let mode = if recursive { "Enabled" } else { "Disabled" };
+        VolumeMountStatus {
+            name: mount.name.clone(),
+            mount_path: mount.mount_path.clone(),
+            read_only: read_only.then_some(true),
+            recursive_read_only: read_only.then(|| mode.to_owned()),
+            ..VolumeMountStatus::default()
+        }
+    };
+    let mounts = container.volume_mounts.as_deref().filter(|mounts| !mounts.is_empty());
+    mounts.map(|mounts| mounts.iter().map(shown).collect())
+}
+
+fn user(user: &UserView) -> ContainerUser {
+    let groups = user.groups.iter().copied().map(i64::from).collect();
+    let (uid, gid) = (user.uid.into(), user.gid.into());
+    ContainerUser { linux: Some(LinuxContainerUser { uid, gid, supplemental_groups: Some(groups) }) }
 }
 
 fn terminated(exit: &Exit) -> ContainerState {

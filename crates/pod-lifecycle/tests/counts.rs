@@ -147,6 +147,7 @@ fn view(plan: &PodPlan, name: &str, attempt: u32, sandbox: &str, state: Containe
         image_id: String::new(),
         spec_hash: plan.container(container).spec_hash(),
         created_at: Timestamp(1),
+        user: None,
         state,
     }
 }

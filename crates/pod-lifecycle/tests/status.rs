@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, PodCondition, PodStatus};
 use pod_lifecycle::{
     ContainerView, Effect, EffectId, EffectResult, Input, MomentKind, Output, PodPlan, PodUpdate, ProbeOutcome,
 };
+use serde_json::json;
 use testkit::engine::{Script, World, check, pod, pod_from_yaml};
 
 /// Plays a script and returns the last status.
@@ -71,6 +72,16 @@ fn s5_01_s5_12_the_whole_status_of_a_running_pod() {
                 "running": {
                   "startedAt": "2026-01-01T00:00:00Z"
                 }
+              },
+              "user": {
+                "linux": {
+                  "gid": 0,
+                  "supplementalGroups": [
+                    0,
+                    2000
+                  ],
+                  "uid": 1000
+                }
               }
             },
             {
@@ -86,6 +97,16 @@ fn s5_01_s5_12_the_whole_status_of_a_running_pod() {
               "state": {
                 "running": {
                   "startedAt": "2026-01-01T00:00:00Z"
+                }
+              },
+              "user": {
+                "linux": {
+                  "gid": 0,
+                  "supplementalGroups": [
+                    0,
+                    2000
+                  ],
+                  "uid": 1000
                 }
               }
             }
@@ -105,6 +126,16 @@ fn s5_01_s5_12_the_whole_status_of_a_running_pod() {
                 "running": {
                   "startedAt": "2026-01-01T00:00:00Z"
                 }
+              },
+              "user": {
+                "linux": {
+                  "gid": 0,
+                  "supplementalGroups": [
+                    0,
+                    2000
+                  ],
+                  "uid": 1000
+                }
               }
             }
           ],
@@ -119,6 +150,30 @@ fn s5_01_s5_12_the_whole_status_of_a_running_pod() {
           "startTime": "2026-01-01T00:00:00Z"
         }"#]]
     .assert_eq(&serde_json::to_string_pretty(&status).unwrap());
+}
+
+#[test]
+fn s11_15_s11_25_mounts_and_user_are_shown_and_outlive_an_agent() {
+    let mounts = "volumeMounts: [{name: v, mountPath: /a}, {name: v, mountPath: /b, readOnly: true}, \
+                  {name: v, mountPath: /c, readOnly: true, recursiveReadOnly: IfPossible}]";
+    let yaml = pod("Never", &[], &[&format!("app {mounts}"), "late"]) + "  volumes: [{name: v}]\n";
+    for script in ["until 2s", "at 1s agent restarts\nuntil 2s", "app: runs 1s\nat 2s agent restarts\nuntil 3s"] {
+        let status = last_status(&yaml, script);
+        let app = &status.container_statuses.unwrap()[0];
+        assert_eq!(
+            json!(app.volume_mounts),
+            json!([
+                {"name": "v", "mountPath": "/a"},
+                {"name": "v", "mountPath": "/b", "readOnly": true, "recursiveReadOnly": "Disabled"},
+                {"name": "v", "mountPath": "/c", "readOnly": true, "recursiveReadOnly": "Enabled"},
+            ])
+        );
+        let user = json!({"linux": {"uid": 1000, "gid": 0, "supplementalGroups": [0, 2000]}});
+        assert_eq!(json!(app.user), user, "{script}");
+    }
+    let waiting = last_status(&yaml, "app: config fails until 9s\nuntil 2s");
+    let app = &waiting.container_statuses.unwrap()[0];
+    assert_eq!((app.volume_mounts.as_ref().map(Vec::len), &app.user), (Some(3), &None));
 }
 
 #[test]
@@ -145,6 +200,16 @@ fn s5_07_the_whole_status_of_a_failed_container() {
               "message": "it broke",
               "reason": "Error",
               "startedAt": "2026-01-01T00:00:00Z"
+            }
+          },
+          "user": {
+            "linux": {
+              "gid": 0,
+              "supplementalGroups": [
+                0,
+                2000
+              ],
+              "uid": 1000
             }
           }
         }"#]]

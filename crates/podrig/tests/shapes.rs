@@ -4,9 +4,10 @@
 
 mod common;
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{collections::BTreeMap, process::Command, sync::LazyLock};
 
-use common::{Sealed, add_busybox_with};
+use common::{Sealed, add_image, busybox};
+use runtime::image::{Content, ImageSpec, LayerFile, LayerSource};
 use serde_json::{Value, json};
 
 /// What happened to all pods.
@@ -20,8 +21,11 @@ struct Outcome {
 /// One run for all tests: nothing is shared by the pods but the node.
 static OUTCOME: LazyLock<Outcome> = LazyLock::new(|| {
     let sealed = Sealed::new();
-    add_busybox_with(&sealed.data().join("images"), "usr1:1", Some("SIGUSR1"));
-    add_busybox_with(&sealed.data().join("images"), "kill:1", Some("SIGKILL"));
+    let images = sealed.data().join("images");
+    add_image(&images, &ImageSpec { stop_signal: Some("SIGUSR1".into()), ..busybox("usr1:1") });
+    add_image(&images, &ImageSpec { stop_signal: Some("SIGKILL".into()), ..busybox("kill:1") });
+    add_image(&images, &image_with_defaults());
+    let host = NestedMount::new(&sealed.root.path().join("host"));
     let manifests = [
         include_str!("shapes/ends.yaml"),
         include_str!("shapes/volumes.yaml"),
@@ -29,7 +33,8 @@ static OUTCOME: LazyLock<Outcome> = LazyLock::new(|| {
         include_str!("shapes/security.yaml"),
         include_str!("shapes/probes-and-hooks.yaml"),
     ];
-    let output = sealed.run(&manifests.join("---\n"), &["--output", "json", "--timeout", "120s"]);
+    let manifests = manifests.join("---\n").replace("HOST_PATH", host.outer.to_str().unwrap());
+    let output = sealed.run(&manifests, &["--output", "json", "--timeout", "120s"]);
     let said = String::from_utf8_lossy(&output.stderr);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
     assert_eq!(output.status.code(), Some(1), "some of the pods are made to fail: {said}");
@@ -38,6 +43,51 @@ static OUTCOME: LazyLock<Outcome> = LazyLock::new(|| {
     sealed.assert_clean();
     Outcome { pods, lines: said.lines().map(str::to_owned).collect() }
 });
+
+/// An image that says everything that an image can say of how it is run.
+fn image_with_defaults() -> ImageSpec {
+    let text = |path: &str, mode, text: &str| LayerFile {
+        path: path.into(),
+        mode,
+        content: Content::Bytes(text.as_bytes().to_vec()),
+    };
+    let files = vec![
+        text("bin/tell", 0o755, "#!/bin/sh\necho $@\npwd\nid -u\nid -G\necho $VARIABLE $HOME\n"),
+        text("etc/passwd", 0o644, "root:x:0:0::/root:/bin/sh\nweb:x:101:201::/srv/home:/bin/sh\n"),
+        text("etc/group", 0o644, "root:x:0:\nweb:x:201:\nextra:x:301:web\n"),
+    ];
+    let mut image = busybox("defaults:1");
+    image.layers.push(LayerSource { files });
+    ImageSpec {
+        entrypoint: vec!["/bin/tell".into(), "entry".into()],
+        cmd: vec!["of image".into()],
+        env: vec!["PATH=/bin".into(), "VARIABLE=image".into()],
+        working_dir: "/srv/web".into(),
+        user: "web".into(),
+        ..image
+    }
+}
+
+/// A directory of the host with a file system of its own mounted on `inner`; it is gone when this is dropped.
+struct NestedMount {
+    outer: std::path::PathBuf,
+}
+
+impl NestedMount {
+    fn new(outer: &std::path::Path) -> Self {
+        let inner = outer.join("inner");
+        std::fs::create_dir_all(&inner).unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "nested"]).arg(&inner).status().unwrap();
+        assert!(mounted.success());
+        Self { outer: outer.to_owned() }
+    }
+}
+
+impl Drop for NestedMount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.outer.join("inner")).status();
+    }
+}
 
 fn pod(name: &str) -> &'static Value {
     &OUTCOME.pods.get(name).unwrap_or_else(|| panic!("no pod {name}"))["object"]
@@ -182,6 +232,75 @@ fn s11_25_groups_of_the_pod_own_its_volumes() {
     assert_eq!(groups, ["2000", "3000", "4000"]);
     assert!(said[2].contains(" 1000 ") && said[2].contains(" 3000 "), "{said:?}");
     assert_eq!(lines("groups", "other"), ["1001", "2000"]);
+}
+
+#[test]
+fn s11_15_read_only_mounts_are_read_only_inside_as_far_as_they_say() {
+    let written = lines("read-only", "app");
+    assert_eq!(written, ["plain", "plain/inner", "silent/inner", "disabled/inner"], "what could be written to");
+    let shown = |path: &str, mode: &str| json!({"name": "host", "mountPath": path, "readOnly": true, "recursiveReadOnly": mode});
+    let want = [
+        json!({"name": "host", "mountPath": "/plain"}),
+        shown("/silent", "Disabled"),
+        shown("/disabled", "Disabled"),
+        shown("/enabled", "Enabled"),
+        shown("/possible", "Enabled"),
+    ];
+    assert_eq!(container("read-only", "app")["volumeMounts"].as_array().unwrap()[..5], want);
+}
+
+#[test]
+fn s11_25_the_groups_of_the_image_are_added_unless_the_policy_is_strict() {
+    let (merged, strict) = (lines("merged-groups", "app"), lines("strict-groups", "app"));
+    assert_eq!((merged, strict), (vec!["201 301 3000 4000"], vec!["201 3000 4000"]));
+    let user = |name| container(name, "app")["user"].clone();
+    let linux = |groups: Value| json!({"linux": {"uid": 101, "gid": 201, "supplementalGroups": groups}});
+    assert_eq!(user("merged-groups"), linux(json!([201, 301, 3000, 4000])));
+    assert_eq!(user("strict-groups"), linux(json!([201, 3000, 4000])));
+}
+
+#[test]
+fn s11_22_s11_24_the_image_says_what_the_pod_does_not() {
+    let told = |of| lines("image-defaults", of);
+    assert_eq!(told("as-it-is"), ["entry of image", "/srv/web", "101", "201 301", "image /srv/home"]);
+    assert_eq!(told("other-arguments"), ["entry mine", "/srv/web", "101", "201 301", "image /srv/home"]);
+    assert_eq!(told("other-command"), ["mine", "/srv/web", "101", "201 301", "image /srv/home"]);
+    assert_eq!(told("other-rest"), ["entry of image", "/tmp", "7", "8", "pod /"]);
+}
+
+#[test]
+fn s8_05_the_limit_of_a_pod_is_one_for_all_its_containers() {
+    assert_eq!((end("pod-limit", "app"), phase("pod-limit")), ("OOMKilled 137".into(), "Failed".into()));
+    let limits = json!({"cpu": "500m", "memory": "64Mi"});
+    assert_eq!(pod("pod-limit")["status"]["resources"]["limits"], limits);
+}
+
+#[test]
+fn s8_07_what_a_container_has_is_in_its_status() {
+    let app = container("shown-resources", "app");
+    let amounts = json!({"cpu": "100m", "memory": "32Mi"});
+    assert_eq!(app["allocatedResources"], amounts);
+    assert_eq!(app["resources"], json!({"requests": amounts, "limits": {"cpu": "200m", "memory": "64Mi"}}));
+    assert_eq!(pod("shown-resources")["status"]["observedGeneration"], 1);
+}
+
+#[test]
+fn s6_21_a_server_on_the_loopback_address_of_a_pod_is_not_reached_by_probes() {
+    assert_eq!(phase("loopback-only"), "Failed DeadlineExceeded");
+    assert_eq!(end("loopback-only", "web"), "Error 143");
+    assert_eq!(container("loopback-only", "app")["state"]["waiting"]["reason"], "PodInitializing");
+}
+
+#[test]
+fn s2_32_the_hosts_processes_are_seen_when_the_pod_says_so() {
+    let host = std::fs::read_to_string("/proc/1/comm").unwrap();
+    assert_eq!(lines("host-processes", "app"), [host.trim()]);
+}
+
+#[test]
+fn s11_12_files_and_directories_of_the_host_are_made_when_asked_for() {
+    assert_eq!(lines("host-paths", "app"), ["a file", "a directory"]);
+    assert_eq!(phase("host-path-missing"), "Failed DeadlineExceeded");
 }
 
 #[test]

@@ -24,6 +24,8 @@ use super::{LogOptions, line, tail};
 const CHUNK: usize = 64 * 1024;
 /// Longest line that is kept in memory while its end is awaited; runtimes write at most 16 KiB a line.
 const MAX_LINE: usize = 1024 * 1024;
+/// Files looked for beside the newest one, and rotations that may happen meanwhile; runtimes keep five files.
+const ROTATIONS: u32 = 8;
 
 /// Streams a log file.
 ///
@@ -157,7 +159,7 @@ impl Reader {
             Ok(meta) if meta.ino() != own => {
                 // The writer may have added lines between our last read and the rename.
                 if self.fill().await? == 0 {
-                    self.file = None;
+                    self.file = Some(File::from_std(successor(&self.path, own)?));
                     self.rest.clear();
                 }
                 Ok(true)
@@ -182,6 +184,25 @@ impl Reader {
             }
         }
     }
+}
+
+/// Opens the file that was begun after the one with this inode, which was rotated away. The writer may be more than one
+/// file ahead; then what was not dropped yet is read in order. After one that was dropped comes the oldest that is left.
+fn successor(path: &Path, inode: u64) -> io::Result<std::fs::File> {
+    let name = |n: u32| if n == 0 { path.to_owned() } else { PathBuf::from(format!("{}.{n}", path.display())) };
+    for _ in 0..ROTATIONS {
+        // A file that is renamed meanwhile is seen twice, or in its later place; none is missed.
+        let inode_of = |path: &PathBuf| std::fs::metadata(path).ok().map(|meta| meta.ino());
+        let files: Vec<_> = (0..=ROTATIONS).map(name).filter_map(|path| Some((inode_of(&path)?, path))).collect();
+        let own = files.iter().position(|file| file.0 == inode).unwrap_or(files.len());
+        let Some((next, path)) = own.checked_sub(1).and_then(|at| files.get(at)) else { break };
+        if let Ok(file) = std::fs::File::open(path)
+            && file.metadata()?.ino() == *next
+        {
+            return Ok(file);
+        }
+    }
+    std::fs::File::open(path)
 }
 
 /// Turns lines of the file into what is shown.
@@ -301,6 +322,28 @@ mod tests {
         let mut stream = std::pin::pin!(read(missing.clone(), LogOptions::default(), async {}));
         assert!(matches!(stream.next().await, Some(Err(e)) if e.kind() == io::ErrorKind::NotFound));
         assert_eq!(all(&missing, LogOptions { follow: true, ..LogOptions::default() }).await, "");
+    }
+
+    #[tokio::test]
+    async fn s11_26_a_follower_that_is_files_behind_reads_them_in_order() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("0.log");
+        let options = LogOptions { follow: true, ..LogOptions::default() };
+        fs::write(&path, line(0, "0")).expect("written");
+        let mut stream = std::pin::pin!(read(path.clone(), options, async {}));
+        let first = stream.next().await.expect("a piece").expect("read");
+        assert_eq!(first, "0\n");
+        let rotate_and_write = |n: u32| {
+            let name = |n: u32| if n == 0 { path.clone() } else { dir.path().join(format!("0.log.{n}")) };
+            (0..3).rev().for_each(|n| drop(fs::rename(name(n), name(n + 1))));
+            fs::write(&path, line(n, &n.to_string())).expect("written");
+        };
+        (1..=3).for_each(rotate_and_write);
+        let second = stream.next().await.expect("a piece").expect("read");
+        assert_eq!(second, "1\n", "the file after the first, which is the third from the newest");
+        (4..=7).for_each(rotate_and_write);
+        let rest: Vec<_> = stream.map(|piece| piece.expect("read")).collect().await;
+        assert_eq!(rest.concat(), b"4\n5\n6\n7\n", "what was dropped is passed over");
     }
 
     #[tokio::test]

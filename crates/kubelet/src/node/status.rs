@@ -2,7 +2,10 @@
 
 use cri::ImageInfo;
 use k8s_openapi::{
-    api::core::v1::{ContainerImage, DaemonEndpoint, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeStatus},
+    api::core::v1::{
+        ContainerImage, DaemonEndpoint, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeFeatures,
+        NodeRuntimeHandler, NodeRuntimeHandlerFeatures, NodeStatus,
+    },
     apimachinery::pkg::apis::meta::v1::Time,
 };
 
@@ -55,8 +58,16 @@ pub(super) fn status(
         daemon_endpoints: Some(NodeDaemonEndpoints { kubelet_endpoint: Some(DaemonEndpoint { port: KUBELET_PORT }) }),
         node_info: Some(machine::system_info()),
         images: images.map(container_images),
+        features: Some(NodeFeatures { supplemental_groups_policy: Some(true) }),
+        runtime_handlers: Some(vec![default_handler()]),
         ..NodeStatus::default()
     }
+}
+
+/// Returns what the only runtime there is can do, under the name of the default one: none.
+fn default_handler() -> NodeRuntimeHandler {
+    let features = NodeRuntimeHandlerFeatures { recursive_read_only_mounts: Some(true), ..Default::default() };
+    NodeRuntimeHandler { name: Some(String::new()), features: Some(features) }
 }
 
 fn conditions(short: &[Condition], before: &[NodeCondition], now: &Time) -> Vec<NodeCondition> {

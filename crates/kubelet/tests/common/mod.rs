@@ -231,6 +231,7 @@ impl RuntimeService for FakeRuntime {
             image_ref: config.image.clone(),
             log_path,
             pid: None,
+            user: Some(cri::LinuxUser { uid: 1000, gid: 0, groups: vec![0, 2000] }),
             labels: config.labels.clone(),
             annotations: config.annotations.clone(),
         };

@@ -19,26 +19,28 @@ const APPLETS: [&str; 24] = [
 
 /// Makes an image of a static busybox with applets linked in `/bin`.
 pub(crate) fn add_busybox(images: &Path, name: &str) {
-    add_busybox_with(images, name, None);
+    add_image(images, &busybox(name));
 }
 
-/// The same, with a stop signal of its own.
-pub(crate) fn add_busybox_with(images: &Path, name: &str, stop_signal: Option<&str>) {
-    let store = Store::open(images).unwrap();
+/// Adds an image to a store.
+pub(crate) fn add_image(images: &Path, image: &ImageSpec) {
+    Store::open(images).unwrap().add(image).unwrap();
+}
+
+/// The image of a static busybox, to be changed.
+pub(crate) fn busybox(name: &str) -> ImageSpec {
     let file = |path: String, mode, content| LayerFile { path, mode, content };
     let mut files = vec![LayerFile::executable("bin/busybox", "/bin/busybox")];
     files.extend(APPLETS.iter().map(|applet| file(format!("bin/{applet}"), 0o777, Content::Symlink("busybox".into()))));
     files.push(file("tmp".into(), 0o1777, Content::Directory));
-    let spec = ImageSpec {
+    ImageSpec {
         names: vec![name.to_owned()],
         layers: vec![LayerSource { files }],
         cmd: vec!["sh".to_owned()],
         env: vec!["PATH=/bin".to_owned()],
         pinned: true,
-        stop_signal: stop_signal.map(str::to_owned),
         ..ImageSpec::default()
-    };
-    store.add(&spec).unwrap();
+    }
 }
 
 /// Directories of its own for one test, with the binary to run in them.

@@ -6,10 +6,12 @@
 mod common;
 
 mod client;
+mod health;
 mod kill;
 mod kube_client;
 mod life;
 mod limits;
+mod logs;
 mod pressure;
 mod python_client;
 mod resize;

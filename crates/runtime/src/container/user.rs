@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use cri::{ImageUser, SecurityContext};
+use cri::{ImageUser, LinuxUser, SecurityContext};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,13 @@ pub(crate) struct Identity {
     pub(crate) groups: Vec<u32>,
     /// Home directory, for `HOME` when nobody sets it.
     pub(crate) home: String,
+}
+
+impl Identity {
+    /// Returns what others are told of it.
+    pub(crate) fn user(&self) -> LinuxUser {
+        LinuxUser { uid: self.uid, gid: self.gid, groups: self.groups.clone() }
+    }
 }
 
 /// One line of `/etc/passwd`.

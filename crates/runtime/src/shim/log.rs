@@ -110,14 +110,17 @@ impl LogFile {
         }
     }
 
-    /// Shifts `x.log` to `x.log.1` and so on; the oldest is dropped.
+    /// Shifts `x.log` to `x.log.1` and so on; the oldest is dropped. There is an `x.log` at every moment.
     fn rotate(&mut self) {
-        let numbered = |n: usize| PathBuf::from(format!("{}.{n}", self.path.display()));
+        let beside = |suffix: &str| PathBuf::from(format!("{}.{suffix}", self.path.display()));
+        let numbered = |n: usize| beside(&n.to_string());
         for n in (1..MAX_FILES - 1).rev() {
             let _ = fs::rename(numbered(n), numbered(n + 1));
         }
-        if fs::rename(&self.path, numbered(1)).is_ok()
-            && let Ok(file) = append_to(&self.path)
+        let next = beside("next");
+        let begun = fs::hard_link(&self.path, numbered(1)).and_then(|()| append_to(&next));
+        if let Ok(file) = begun
+            && fs::rename(&next, &self.path).is_ok()
         {
             self.file = file;
         }

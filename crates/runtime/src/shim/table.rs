@@ -222,6 +222,7 @@ impl Server {
             image_ref: spec.image_ref.clone(),
             log_path: self.record.config.log_directory.join(&spec.config.log_path),
             pid: None,
+            user: None,
             labels: spec.config.labels.clone(),
             annotations: spec.config.annotations.clone(),
         }
@@ -277,6 +278,7 @@ impl Server {
         match message.first() {
             Some(&READY) => {
                 container.identity = serde_json::from_slice(&message[1..]).ok();
+                container.status.user = container.identity.as_ref().map(Identity::user);
                 container.outputs.extend(fd.map(|fd| Output {
                     fd,
                     stream: Stream::Stdout,

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{PodCondition, PodStatus};
 use pod_lifecycle::{
     ContainerIdx, ContainerView, ContainerViewState, Effect, EffectId, EffectResult, Failure, HookKind, HookOutcome,
     Input, MonoTime, Now, Outcome, Output, PendingResize, PodMachine, PodPlan, PodUpdate, ProbeKind, ProbeOutcome,
-    PulledImage, RuntimeView, SandboxView, Timestamp, Violation,
+    PulledImage, RuntimeView, SandboxView, Timestamp, UserView, Violation,
 };
 
 use super::{Behaviour, Hook, ImageBehaviour, Log, OnTerm, ProbeRule};
@@ -128,7 +128,7 @@ type Asked = (u64, EffectId);
 enum Event {
     /// The effect takes place, and is answered.
     Act(Asked),
-    Answer(Asked, EffectResult),
+    Answer(Asked, Box<EffectResult>),
     /// A process ends.
     Exit {
         id: String,
@@ -340,7 +340,10 @@ impl World {
     pub fn end_hooks(&mut self) {
         let hooks = self.open.iter().filter(|(_, effect)| matches!(effect, Effect::RunHook { .. }));
         for id in hooks.map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.later(Duration::from_millis(1), Event::Answer(id, EffectResult::Hook(HookOutcome::Succeeded)));
+            self.later(
+                Duration::from_millis(1),
+                Event::Answer(id, Box::new(EffectResult::Hook(HookOutcome::Succeeded))),
+            );
         }
     }
 
@@ -514,7 +517,7 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Act(effect) => self.act(effect),
-            Event::Answer(effect, result) => self.answer(effect, result),
+            Event::Answer(effect, result) => self.answer(effect, *result),
             Event::Exit { id, code, reason } => self.process_exits(&id, code, reason),
         }
     }
@@ -603,7 +606,7 @@ impl World {
             ImageBehaviour::Present => self.answer(id, present),
             ImageBehaviour::Pulled(took) => {
                 let result = EffectResult::Image(Ok(PulledImage { pulled: Some((took, 1000)) }));
-                self.later(took, Event::Answer(id, result));
+                self.later(took, Event::Answer(id, Box::new(result)));
             }
             ImageBehaviour::Missing { until, .. } if until.is_some_and(|until| self.now >= until) => {
                 self.answer(id, present);
@@ -630,6 +633,7 @@ impl World {
             image_id: format!("sha256:{}", plan.image()),
             spec_hash: plan.spec_hash(),
             created_at: self.clock().wall,
+            user: Some(UserView { uid: 1000, gid: 0, groups: vec![0, 2000] }),
             state: ContainerViewState::Created,
         };
         self.containers.insert(id.clone(), Process { view, stops: BTreeSet::new() });
@@ -672,7 +676,7 @@ impl World {
             None => {}
             Some(takes) => {
                 let outcome = if ok { HookOutcome::Succeeded } else { failed };
-                self.later(takes, Event::Answer(effect, EffectResult::Hook(outcome)));
+                self.later(takes, Event::Answer(effect, Box::new(EffectResult::Hook(outcome))));
             }
         }
     }
