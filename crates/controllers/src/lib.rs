@@ -20,6 +20,8 @@ mod manager;
 mod meta;
 mod pod;
 pub mod podgc;
+#[cfg(test)]
+mod property;
 mod queue;
 pub mod quota;
 mod reflector;

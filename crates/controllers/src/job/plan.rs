@@ -526,7 +526,10 @@ impl<'a> Pass<'a> {
     fn tell_surplus(&mut self) {
         let succeeded = self.status.succeeded.unwrap_or(0);
         if self.facts.completions.is_some_and(|completions| succeeded > completions) {
-            self.plan.notes.push(Note::warning("TooManySucceededPods", "Too many succeeded pods recorded"));
+            self.plan.notes.push(Note::warning(
+                "TooManySucceededPods",
+                "Too many succeeded pods running after completion count reached",
+            ));
         }
     }
 

@@ -210,7 +210,7 @@ fn s9_18_a_pod_that_vanished_after_booking_is_counted() {
     let mut sim = Sim::new(job(json!({"completions": 2})));
     sim.add(pod("a", ended("Succeeded", 0, 50)));
     sim.step(2);
-    sim.pods.remove("a");
+    sim.gone.extend(sim.pods.remove_entry("a"));
     sim.settle();
     assert_eq!(sim.status().succeeded, Some(1));
 }
@@ -240,6 +240,7 @@ fn s9_22_restarts_of_sidecars_count_to_the_limit_of_an_on_failure_job() {
     let failed = |limit: i32, sidecar: i32, app: i32| {
         let template = json!({"metadata": {"labels": {"job": "job"}}, "spec": spec});
         let mut sim = Sim::new(job(json!({"backoffLimit": limit, "template": template})));
+        sim.restarts = usize::try_from(sidecar + app).unwrap();
         sim.add(pod(
             "a",
             json!({

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::api::batch::v1::JobSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::super::facts;
@@ -11,9 +12,56 @@ use crate::meta;
 /// How much of a plan is done before the controller dies.
 pub(super) const ALL: usize = usize::MAX;
 
+/// Which calls of a plan are made, and which of them fails.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fate {
+    /// The controller dies after that many calls.
+    pub(super) calls: usize,
+    /// The call that is refused.
+    pub(super) refused: Option<usize>,
+    /// Calls of one kind are made side by side: this one comes first.
+    pub(super) first: usize,
+}
+
+impl Fate {
+    /// Whether the next call is made and answered.
+    const fn next(&mut self) -> bool {
+        if self.calls == 0 {
+            return false;
+        }
+        self.calls -= 1;
+        match self.refused {
+            Some(0) => return false,
+            Some(n) => self.refused = Some(n - 1),
+            None => {}
+        }
+        true
+    }
+
+    const fn has_failed(&self) -> bool {
+        matches!(self.refused, Some(0))
+    }
+
+    fn order<'a, T>(&self, calls: &'a [T]) -> impl Iterator<Item = &'a T> {
+        let (late, early) = calls.split_at(self.first % calls.len().max(1));
+        early.iter().chain(late)
+    }
+}
+
+/// Why a plan was not carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// The Job has been edited meanwhile.
+    Conflict,
+    /// A call was refused.
+    Refused,
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Sim {
     pub(super) job: Job,
+    /// The specification that the controller knows, if it is not the present one.
+    pub(super) known: Option<JobSpec>,
     /// What is stored.
     pub(super) pods: BTreeMap<String, Pod>,
     /// What the controller has seen.
@@ -22,16 +70,57 @@ pub(super) struct Sim {
     pub(super) now: i64,
     pub(super) created: usize,
     pub(super) notes: Vec<Note>,
-    /// Pods that have succeeded.
-    pub(super) succeeded: BTreeSet<String>,
-    /// Pods that have failed, or that somebody wanted to be gone.
-    pub(super) failed: BTreeSet<String>,
+    /// Pods that are gone, as they were last.
+    pub(super) gone: BTreeMap<String, Pod>,
+    /// Pods that anybody has deleted.
+    pub(super) deleted: BTreeSet<String>,
+    /// Pods that are not to be counted.
+    pub(super) discarded: BTreeSet<String>,
+    /// Pods of which the controller has seen that they failed and count.
+    pub(super) seen_failed: BTreeSet<String>,
+    /// Indexes have come or gone.
+    pub(super) scaled: bool,
+    /// Containers that have run again.
+    pub(super) restarts: usize,
 }
 
 impl Sim {
     pub(super) fn new(job: Job) -> Self {
-        let (pods, seen, backoff, succeeded, failed) = <_>::default();
-        Self { job, pods, seen, backoff, now: 100, created: 0, notes: Vec::new(), succeeded, failed }
+        let (pods, seen, backoff, gone) = <_>::default();
+        let (deleted, discarded, seen_failed) = <_>::default();
+        let (known, created, notes) = (None, 0, Vec::new());
+        Self {
+            job,
+            known,
+            pods,
+            seen,
+            backoff,
+            now: 100,
+            created,
+            notes,
+            gone,
+            deleted,
+            discarded,
+            seen_failed,
+            scaled: false,
+            restarts: 0,
+        }
+    }
+
+    /// The Job as the controller knows it.
+    pub(super) fn known_job(&self) -> Job {
+        Job { spec: self.known.clone().or_else(|| self.job.spec.clone()), ..self.job.clone() }
+    }
+
+    pub(super) fn known_spec(&self) -> JobSpec {
+        self.known_job().spec.unwrap()
+    }
+
+    /// Somebody edits the Job; the controller has not heard of it.
+    pub(super) fn edit(&mut self, edit: impl FnOnce(&mut JobSpec)) {
+        let spec = self.job.spec.as_mut().unwrap();
+        self.known.get_or_insert_with(|| spec.clone());
+        edit(spec);
     }
 
     pub(super) fn plan(&self) -> JobPlan {
@@ -40,46 +129,66 @@ impl Sim {
 
     pub(super) fn plan_managing(&self, manage: bool) -> JobPlan {
         let pods: Vec<Arc<Pod>> = self.seen.values().cloned().collect();
-        plan(&JobView { job: &self.job, pods: &pods, backoff: &self.backoff, now: at(self.now), manage })
+        plan(&JobView { job: &self.known_job(), pods: &pods, backoff: &self.backoff, now: at(self.now), manage })
     }
 
     /// Makes a plan and does its first `steps` steps. Returns the plan.
     pub(super) fn step(&mut self, steps: usize) -> JobPlan {
         let plan = self.plan();
-        let mut left = steps;
-        let mut may = || {
-            let may = left > 0;
-            left = left.saturating_sub(1);
-            may
-        };
-        for deletion in &plan.delete {
-            if deletion.uncounted && may() {
+        // The plan is all that the caller wants.
+        let _ = self.carry_out(&plan, Fate { calls: steps, refused: None, first: 0 });
+        plan
+    }
+
+    /// One pass of the controller, as `reconcile.rs` makes it.
+    pub(super) fn pass(&mut self, fate: Fate) {
+        let plan = self.plan();
+        let managed = !(plan.delete.is_empty() && plan.create.is_empty());
+        if self.carry_out(&plan, fate) == Err(Trouble::Refused) && managed {
+            let plan = self.plan_managing(false);
+            let _ = self.carry_out(&plan, Fate { calls: ALL, refused: None, first: 0 });
+        }
+    }
+
+    fn carry_out(&mut self, plan: &JobPlan, mut fate: Fate) -> Result<(), Trouble> {
+        self.backoff = plan.backoff.clone();
+        let check = |fate: &Fate| if fate.has_failed() { Err(Trouble::Refused) } else { Ok(()) };
+        for deletion in fate.order(&plan.delete).collect::<Vec<_>>() {
+            if deletion.uncounted && fate.next() {
+                self.discarded.insert(meta::uid(&deletion.pod.metadata).to_owned());
                 self.untrack(&deletion.pod);
             }
-            if may() {
+            if fate.next() {
                 self.delete(meta::uid(&deletion.pod.metadata));
             }
         }
+        check(&fate)?;
         for new in &plan.create {
-            if may() {
+            if fate.next() {
                 self.create(new);
             }
         }
+        check(&fate)?;
         if let Some(status) = &plan.status
-            && may()
+            && fate.next()
         {
-            self.job.status = Some(status.clone());
+            if self.known.take().is_some() {
+                return Err(Trouble::Conflict);
+            }
+            let before = self.job.status.replace(status.clone()).unwrap_or_default();
+            self.check_status(&before);
         }
-        for pod in &plan.untrack {
-            if may() {
+        check(&fate)?;
+        for pod in fate.order(&plan.untrack).collect::<Vec<_>>() {
+            if fate.next() {
                 self.untrack(pod);
             }
         }
-        if may() {
+        check(&fate)?;
+        if fate.next() {
             self.notes.extend(plan.notes.iter().cloned());
-            self.backoff = plan.backoff.clone();
         }
-        plan
+        Ok(())
     }
 
     /// Makes and does plans until there is nothing to do. Returns the last one.
@@ -100,7 +209,9 @@ impl Sim {
     }
 
     pub(super) fn see_all(&mut self) {
-        self.seen = self.pods.iter().map(|(uid, pod)| (uid.clone(), Arc::new(pod.clone()))).collect();
+        self.known = None;
+        let all: Vec<String> = self.pods.keys().chain(self.seen.keys()).cloned().collect();
+        all.iter().for_each(|uid| self.see(uid));
     }
 
     pub(super) fn see(&mut self, uid: &str) {
@@ -108,6 +219,18 @@ impl Sim {
             Some(pod) => drop(self.seen.insert(uid.to_owned(), Arc::new(pod.clone()))),
             None => drop(self.seen.remove(uid)),
         }
+        let Some(pod) = self.seen.get(uid).filter(|pod| facts::is_tracked(pod)) else { return };
+        if self.has_failed(pod) && self.counts(pod) {
+            self.seen_failed.insert(uid.to_owned());
+        } else if !self.is_booked_as_failed(uid) {
+            // It was told to stop and has succeeded nevertheless.
+            self.seen_failed.remove(uid);
+        }
+    }
+
+    fn is_booked_as_failed(&self, uid: &str) -> bool {
+        let uncounted = self.status().uncounted_terminated_pods.unwrap_or_default();
+        uncounted.failed.iter().flatten().any(|booked| booked == uid)
     }
 
     pub(super) fn add(&mut self, pod: Pod) {
@@ -117,18 +240,18 @@ impl Sim {
 
     fn create(&mut self, new: &NewPod) {
         self.created += 1;
-        let mut pod = build(&self.job, new, &format!("{:03}", self.created));
+        let mut pod = build(&self.known_job(), new, &format!("{:03}", self.created));
         let uid = format!("p{:03}", self.created);
         pod.metadata.uid = Some(uid.clone());
         pod.metadata.creation_timestamp = Some(Time(at(self.now)));
         self.pods.insert(uid.clone(), pod);
         self.see(&uid);
+        self.check_creation(&uid);
     }
 
     pub(super) fn delete(&mut self, uid: &str) {
         let now = at(self.now + 30);
-        // It counts as failed even if it succeeds before anybody hears of it.
-        self.failed.insert(uid.to_owned());
+        self.deleted.insert(uid.to_owned());
         if let Some(pod) = self.pods.get_mut(uid) {
             pod.metadata.deletion_timestamp.get_or_insert(Time(now));
             pod.metadata.deletion_grace_period_seconds = Some(30);
@@ -151,19 +274,22 @@ impl Sim {
         let status = serde_json::from_value(ended(phase, code, self.now)).unwrap();
         if let Some(pod) = self.pods.get_mut(uid).filter(|pod| !crate::pod::is_terminal(pod)) {
             pod.status = Some(status);
-            let ended = if phase == "Succeeded" { &mut self.succeeded } else { &mut self.failed };
-            ended.insert(uid.to_owned());
         }
         self.collect(uid);
     }
 
     /// A deleted pod is gone when it has ended and nothing holds it.
-    fn collect(&mut self, uid: &str) {
+    pub(super) fn collect(&mut self, uid: &str) {
         let over =
             |pod: &Pod| meta::is_deleting(&pod.metadata) && !facts::is_tracked(pod) && crate::pod::is_terminal(pod);
         if self.pods.get(uid).is_some_and(over) {
-            self.pods.remove(uid);
+            self.gone.extend(self.pods.remove_entry(uid));
         }
+    }
+
+    /// Every pod that there ever was, as it is or was last.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&String, &Pod)> {
+        self.pods.iter().chain(&self.gone)
     }
 
     pub(super) fn active(&self) -> Vec<String> {
