@@ -42,12 +42,12 @@ pub(crate) struct Args {
     #[arg(long)]
     keep: bool,
 
-    #[command(flatten)]
-    eviction: Eviction,
-
     /// Print the containers' output only
     #[arg(long, short)]
     quiet: bool,
+
+    #[command(flatten)]
+    eviction: Eviction,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

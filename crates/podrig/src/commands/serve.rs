@@ -38,15 +38,15 @@ pub(crate) struct Args {
     #[arg(long)]
     stop_pods: bool,
 
+    /// How logs are written to stderr
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub(crate) log_format: LogFormat,
+
     #[command(flatten)]
     eviction: Eviction,
 
     #[command(flatten)]
     images: ImageGc,
-
-    /// How logs are written to stderr
-    #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
-    pub(crate) log_format: LogFormat,
 }
 
 /// How logs look.
