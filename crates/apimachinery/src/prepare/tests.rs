@@ -387,3 +387,90 @@ fn preparing_twice_is_preparing_once() {
     );
     assert_eq!(updated("job", &job, job.clone(), Subresource::None), job);
 }
+
+#[test]
+fn what_admission_filled_in_stays_when_a_client_leaves_it_out() {
+    let spec = json!({"serviceAccount": "robot", "priority": 5, "containers": [{"name": "a", "image": "i:1"}]});
+    let old = created("pod", json!({"metadata": {"name": "p"}, "spec": spec}));
+    let filled = ["serviceAccountName", "serviceAccount", "priority", "preemptionPolicy"];
+    assert_eq!(
+        filled.map(|field| old["spec"][field].clone()),
+        [json!("robot"), json!("robot"), json!(5), json!("PreemptLowerPriority")]
+    );
+    let mut new = old.clone();
+    filled.iter().for_each(|field| _ = new["spec"].as_object_mut().unwrap().remove(*field));
+    assert_eq!(updated("pod", &old, new, Subresource::None)["spec"], old["spec"]);
+    let mut other = old.clone();
+    other["spec"]["preemptionPolicy"] = "Never".into();
+    other["spec"]["priority"] = 7.into();
+    other["spec"]["serviceAccountName"] = "other".into();
+    let kept = updated("pod", &old, other, Subresource::None);
+    assert_eq!((&kept["spec"]["preemptionPolicy"], &kept["spec"]["priority"]), (&json!("Never"), &json!(7)));
+    assert_eq!(kept["spec"]["serviceAccountName"], "other");
+    assert_eq!(pod(json!({"containers": [{"name": "a"}]}))["serviceAccountName"], "default");
+    let template = json!({"restartPolicy": "Never", "serviceAccount": "robot", "containers": [{"name": "a"}]});
+    let job = created("job", json!({"metadata": {"name": "j"}, "spec": {"template": {"spec": template}}}));
+    assert_eq!(job["spec"]["template"]["spec"]["serviceAccountName"], "robot");
+}
+
+#[test]
+fn s8_06_resources_and_their_policies_are_the_only_part_of_resize() {
+    let container = |name: &str| json!({"name": name, "image": "i:1", "resources": {"requests": {"cpu": "1"}}});
+    let spec = json!({"containers": [container("a"), container("b")], "initContainers": [container("i")]});
+    let old = created("pod", json!({"metadata": {"name": "p"}, "spec": spec}));
+    let mut new = old.clone();
+    let more = json!({"requests": {"cpu": "2"}});
+    let policy = json!([{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]);
+    new["metadata"]["labels"] = json!({"a": "b"});
+    new["status"] = json!({"phase": "Running"});
+    new["spec"]["resources"] = more.clone();
+    for container in ["/spec/containers/1", "/spec/initContainers/0"] {
+        let container = new.pointer_mut(container).unwrap();
+        (container["image"], container["resources"], container["resizePolicy"]) =
+            ("x".into(), more.clone(), policy.clone());
+    }
+    let new = updated("pod", &old, new, Subresource::Resize);
+    for changed in ["/spec/containers/1", "/spec/initContainers/0"] {
+        let container = new.pointer(changed).unwrap();
+        assert_eq!((&container["resources"], &container["resizePolicy"]), (&more, &policy));
+        assert_eq!(container["image"], "i:1");
+    }
+    assert_eq!((&new["spec"]["containers"][0], &new["spec"]["resources"]), (&old["spec"]["containers"][0], &more));
+    assert_eq!((&new["status"], new["metadata"].get("labels")), (&old["status"], None));
+}
+
+#[test]
+fn s1_16_s11_04_to_12_defaults_of_probes_variables_and_rarer_volumes() {
+    let resource = json!({"containerName": "a", "resource": "limits.cpu"});
+    let made = container(json!({
+        "image": "b:1",
+        "livenessProbe": {"exec": {"command": ["x"]}},
+        "env": [
+            {"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "B", "valueFrom": {"resourceFieldRef": resource}},
+            {"name": "C", "valueFrom": {"fileKeyRef": {"volumeName": "v", "path": "f", "key": "k"}}},
+        ],
+    }));
+    assert_eq!(made["livenessProbe"]["timeoutSeconds"], 1);
+    assert_eq!(made["env"][0]["valueFrom"]["fieldRef"]["apiVersion"], "v1");
+    assert_eq!(made["env"][1]["valueFrom"]["resourceFieldRef"]["divisor"], "0");
+    assert_eq!(made["env"][2]["valueFrom"]["fileKeyRef"]["optional"], false);
+    let items = json!([
+        {"path": "n", "fieldRef": {"fieldPath": "metadata.name"}},
+        {"path": "c", "resourceFieldRef": resource},
+    ]);
+    let claim = json!({"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+    let spec = pod(json!({"containers": [{"name": "a"}], "volumes": [
+        {"name": "i", "image": {"reference": "b:1"}},
+        {"name": "e", "ephemeral": {"volumeClaimTemplate": claim}},
+        {"name": "p", "projected": {"sources": [{"downwardAPI": {"items": items}}]}},
+        {"name": "d", "downwardAPI": {"items": items}},
+    ]}));
+    let at = |path: &str| spec.pointer(&format!("/volumes/{path}")).cloned().unwrap_or_default();
+    assert_eq!(at("0/image/pullPolicy"), "IfNotPresent");
+    assert_eq!(at("1/ephemeral/volumeClaimTemplate/spec/volumeMode"), "Filesystem");
+    for items in ["2/projected/sources/0/downwardAPI/items", "3/downwardAPI/items"] {
+        assert_eq!(at(&format!("{items}/0/fieldRef/apiVersion")), "v1", "{items}");
+        assert_eq!(at(&format!("{items}/1/resourceFieldRef/divisor")), "0", "{items}");
+    }
+}

@@ -227,3 +227,54 @@ fn an_event_shows_its_series_or_its_times() {
     assert_eq!(event(series), r#""60s" "pod/a" "kubelet, n" "m" "30m" 7"#);
     assert_eq!(event(json!({"eventTime": "2024-01-01T00:30:00.000000Z"})), r#""30m" "pod/a" "kubelet, n" "m" "30m" 1"#);
 }
+
+#[test]
+fn s5_50_s5_53_only_what_runs_and_is_ready_counts() {
+    let init = |status: Value| json!([status, waiting("s", "PodInitializing")]);
+    let begun = init(json!({"name": "i", "started": true, "state": {"terminated": null, "running": {}}}));
+    assert_eq!(pod(with("Pending", begun, json!([]), json!({}))), "0/3 Init:0/2 0");
+    let mains = json!([
+        {"name": "a", "ready": true, "state": {"waiting": {}}},
+        {"name": "b", "ready": true, "state": {"terminated": null, "running": {}}},
+    ]);
+    assert_eq!(pod(with("Running", json!([]), mains, json!({}))), "1/3 Running 0");
+}
+
+#[test]
+fn s5_51_s5_54_s5_57_conditions_count_by_type_status_and_reason() {
+    let plain = |more| pod(with("Pending", json!([]), json!([]), more));
+    let conditions = |list: Value| json!({"status": {"conditions": list}});
+    assert_eq!(plain(conditions(json!([{"type": "PodScheduled", "reason": "Unschedulable"}]))), "0/3 Pending 0");
+    assert_eq!(plain(conditions(json!([{"type": "Other", "reason": "SchedulingGated"}]))), "0/3 Pending 0");
+    assert_eq!(plain(json!({"status": {"reason": "NodeLost"}})), "0/3 NodeLost 0");
+    let done = || json!([ended("a", 0, "Completed"), running("b", true)]);
+    for others in [json!([{"type": "Ready", "status": "False"}]), json!([{"type": "Other", "status": "True"}])] {
+        assert_eq!(pod(with("Running", json!([]), done(), conditions(others))), "1/3 NotReady 0");
+    }
+    let ready = conditions(json!([{"type": "Ready", "status": "True"}]));
+    let ended = json!([ended("a", 0, "Completed"), ended("b", 0, "Completed")]);
+    assert_eq!(pod(with("Running", json!([]), ended, ready)), "0/3 Completed 0");
+}
+
+#[test]
+fn s5_58_without_restarts_no_time_is_shown() {
+    let mut main = running("a", true);
+    main["lastState"] = json!({"terminated": {"exitCode": 1, "finishedAt": "2024-01-01T00:55:00Z"}});
+    assert_eq!(pod(with("Running", json!([]), json!([main]), json!({}))), "1/3 Running 0");
+}
+
+#[test]
+fn readiness_gates_are_counted_and_rows_of_pods_that_ended_are_marked() {
+    let row = |pod: Value| row(scheme::by_name("pod").unwrap(), &pod, "2024-01-01T01:00:00Z".parse().unwrap());
+    let gates = json!({
+        "spec": {"readinessGates": [{"conditionType": "a/b"}, {"conditionType": "c"}]},
+        "status": {"conditions": [{"type": "a/b", "status": "True"}]},
+    });
+    assert_eq!(row(gates).cells[8], "1/2");
+    let ended = |phase: &str| row(json!({"status": {"phase": phase}}));
+    assert_eq!((ended("Running").cells[8].as_str(), ended("Running").conditions), (Some("<none>"), Vec::new()));
+    for (phase, message) in [("Succeeded", "The pod has completed successfully."), ("Failed", "The pod failed.")] {
+        let expected = json!({"type": "Completed", "status": "True", "reason": phase, "message": message});
+        assert_eq!(ended(phase).conditions, [expected]);
+    }
+}

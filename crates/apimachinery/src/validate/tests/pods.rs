@@ -572,3 +572,49 @@ fn tolerations_fit_together() {
     );
     assert_eq!(one(json!({"key": "a", "tolerationSeconds": 5})).len(), 1);
 }
+
+#[test]
+fn what_a_pod_mentions_has_a_name_that_can_be() {
+    let spec = json!({
+        "serviceAccountName": "A", "nodeName": "B", "priorityClassName": "C", "runtimeClassName": "D",
+        "hostname": "a.b", "subdomain": "c.d", "preemptionPolicy": "Sometimes", "os": {"name": "plan9"},
+        "nodeSelector": {"a b": "c"}, "hostAliases": [{"ip": "nowhere"}],
+        "readinessGates": [{"conditionType": "a b"}],
+        "schedulingGates": [{"name": "a/b"}, {"name": "a/b"}, {"name": "c d"}],
+        "containers": [container("m")],
+    });
+    let errors = create_errors("pod", pod(spec.clone()));
+    let places: Vec<_> = errors.iter().map(|text| text.split(": ").take(2).collect::<Vec<_>>().join(" ")).collect();
+    expect_test::expect![[r#"
+        spec.nodeSelector Invalid value
+        spec.readinessGates[0].conditionType Invalid value
+        spec.schedulingGates[1] Duplicate value
+        spec.schedulingGates[2] Invalid value
+        spec.serviceAccountName Invalid value
+        spec.nodeName Invalid value
+        spec.priorityClassName Invalid value
+        spec.runtimeClassName Invalid value
+        spec.hostname Invalid value
+        spec.subdomain Invalid value
+        spec.hostAliases[0].ip Invalid value
+        spec.preemptionPolicy Unsupported value
+        spec.os.name Unsupported value
+        spec.nodeName Forbidden"#]]
+    .assert_eq(&places.join("\n"));
+    let template = json!({
+        "metadata": {"labels": {"a b": "c"}, "annotations": {"d e": "f"}},
+        "spec": {
+            "restartPolicy": "Never", "hostname": "a.b", "containers": [container("m")],
+            "ephemeralContainers": [container("d")],
+        },
+    });
+    let errors = create_errors("job", json!({"metadata": {"name": "j"}, "spec": {"template": template}}));
+    let places: Vec<_> = errors.iter().map(|text| text.split(": ").take(2).collect::<Vec<_>>().join(" ")).collect();
+    expect_test::expect![[r#"
+        metadata.labels Invalid value
+        spec.template.labels Invalid value
+        spec.template.annotations Invalid value
+        spec.template.spec.hostname Invalid value
+        spec.template.spec.ephemeralContainers Forbidden"#]]
+    .assert_eq(&places.join("\n"));
+}
