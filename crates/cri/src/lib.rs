@@ -25,8 +25,8 @@ pub use error::{Error, ObjectKind, Result};
 pub use event::{RuntimeEvent, RuntimeEventKind};
 pub use image::{ImageAuth, ImageInfo, ImageUser, UnusedImage};
 pub use sandbox::{
-    DnsConfig, HostAlias, Memory, MemoryVolume, NamespaceMode, Namespaces, PodMetadata, PortMapping, Protocol,
-    SandboxConfig, SandboxId, SandboxMemory, SandboxState, SandboxStatus,
+    DnsConfig, HostAlias, IdMapping, Memory, MemoryVolume, NamespaceMode, Namespaces, PodMetadata, PortMapping,
+    Protocol, SandboxConfig, SandboxId, SandboxMemory, SandboxState, SandboxStatus, UserNamespace,
 };
 pub use service::{ImageService, RuntimeService};
 pub use streaming::{

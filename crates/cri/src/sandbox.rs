@@ -49,6 +49,10 @@ pub struct SandboxConfig {
     pub port_mappings: Vec<PortMapping>,
     /// Which namespaces are the sandbox's own.
     pub namespaces: Namespaces,
+    /// Users and groups of the sandbox; `None`: the host's. Network and IPC have to be the sandbox's own with it,
+    /// and the PID namespace not the host's.
+    #[serde(default)]
+    pub user_namespace: Option<UserNamespace>,
     /// Kernel parameters of the sandbox's namespaces.
     pub sysctls: BTreeMap<String, String>,
     /// In-memory volumes, mounted before any container is created.
@@ -125,6 +129,26 @@ pub struct Namespaces {
     pub pid: NamespaceMode,
     /// `Pod`, or `Node` for `hostIPC`.
     pub ipc: NamespaceMode,
+}
+
+/// Which ids of the host those of a sandbox are (`UserNamespace` of the CRI with the mode `POD`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserNamespace {
+    /// Users; 0 has to be among them.
+    pub uids: Vec<IdMapping>,
+    /// Groups; 0 has to be among them.
+    pub gids: Vec<IdMapping>,
+}
+
+/// Ids in a row, and what they are on the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdMapping {
+    /// First id on the host.
+    pub host_id: u32,
+    /// First id in the sandbox.
+    pub container_id: u32,
+    /// How many there are.
+    pub length: u32,
 }
 
 /// A tmpfs that the sandbox holds for its containers (`emptyDir.medium: Memory`).

@@ -25,7 +25,7 @@ use crate::{
     sandbox_config::sandbox_config,
     security, services, termination,
     tokens::Tokens,
-    view,
+    userns, view,
     volumes::{self, VolumeSource, Volumes},
 };
 
@@ -173,12 +173,11 @@ impl<R: RuntimeService + ImageService> PodContext<R> {
 
     async fn create_sandbox(&self, attempt: u32) -> Result<SandboxView, Failure> {
         let host = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
-        let config = sandbox_config(&self.node.options, &self.paths, &self.plan.pod, attempt, self.group(), &host);
-        let status = self
-            .runtime()
-            .run_sandbox(config)
-            .await
-            .map_err(|e| Failure { reason: "FailedCreatePodSandBox".to_owned(), message: e.to_string() })?;
+        let failed = |message: String| Failure { reason: "FailedCreatePodSandBox".to_owned(), message };
+        let (options, paths, pod) = (&self.node.options, &self.paths, &self.plan.pod);
+        let users = userns::of_pod(options, paths, pod).map_err(failed)?;
+        let config = sandbox_config(options, paths, pod, attempt, self.group(), users, &host);
+        let status = self.runtime().run_sandbox(config).await.map_err(|e| failed(e.to_string()))?;
         Ok(view::sandbox(&status))
     }
 

@@ -43,6 +43,7 @@ mod termination;
 mod test_support;
 mod timeline;
 mod tokens;
+mod userns;
 mod view;
 mod volumes;
 
@@ -51,3 +52,4 @@ pub use eviction::{EvictionFlagError, EvictionFlags, EvictionOptions, ImageGcOpt
 pub use options::Options;
 pub use streaming::{PodName, SessionError};
 pub use timeline::TimelineRecord;
+pub use userns::release_host_ids;

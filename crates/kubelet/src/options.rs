@@ -18,6 +18,8 @@ pub struct Options {
     pub root_dir: PathBuf,
     /// Secrets and projected volumes; on tmpfs.
     pub run_dir: PathBuf,
+    /// Which ranges of the host's ids pods with users of their own have; for all nodes on the machine, on tmpfs.
+    pub host_ids_dir: PathBuf,
     /// Logs: `<namespace>_<name>_<uid>/<container>/<n>.log` below it.
     pub log_dir: PathBuf,
     /// Addresses of the node, the primary one first; never empty in practice.
@@ -47,6 +49,7 @@ impl Options {
         Self {
             node_name: node_name.into(),
             root_dir,
+            host_ids_dir: run_dir.join("host-ids"),
             run_dir,
             log_dir,
             node_ips: vec![IpAddr::from([127, 0, 0, 1])],

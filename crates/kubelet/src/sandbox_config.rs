@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use cri::{DnsConfig, HostAlias, NamespaceMode, Namespaces, PodMetadata, PortMapping, Protocol, SandboxConfig};
+use cri::{
+    DnsConfig, HostAlias, NamespaceMode, Namespaces, PodMetadata, PortMapping, Protocol, SandboxConfig, UserNamespace,
+};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
 use crate::{
@@ -26,6 +28,7 @@ pub(crate) fn sandbox_config(
     pod: &Pod,
     attempt: u32,
     group: Option<u32>,
+    user_namespace: Option<UserNamespace>,
     host_resolv_conf: &str,
 ) -> SandboxConfig {
     let spec = pod.spec.clone().unwrap_or_default();
@@ -46,6 +49,7 @@ pub(crate) fn sandbox_config(
         dns: dns(options, pod, &spec, host_resolv_conf),
         port_mappings: port_mappings(&spec),
         namespaces: namespaces(&spec),
+        user_namespace,
         sysctls: sysctls(&spec),
         memory_volumes: volumes::memory_volumes(paths, pod, group),
         resources: resources::pod_resources(pod),
@@ -215,7 +219,7 @@ mod tests {
         }))
         .expect("a pod");
         let paths = PodPaths::new(&options, &pod);
-        sandbox_config(&options, &paths, &pod, 3, None, HOST)
+        sandbox_config(&options, &paths, &pod, 3, None, None, HOST)
     }
 
     #[test]

@@ -154,6 +154,7 @@ fn sandbox(round: usize) -> SandboxConfig {
         dns: None,
         port_mappings: Vec::new(),
         namespaces: Namespaces { network: NamespaceMode::Pod, pid: NamespaceMode::Container, ipc: NamespaceMode::Pod },
+        user_namespace: None,
         sysctls: Default::default(),
         memory_volumes: Vec::new(),
         resources: Resources::default(),

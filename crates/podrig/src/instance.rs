@@ -28,6 +28,9 @@ const LOCKS: &str = "/run/podrig/locks";
 /// Lock files of servers, named by the ids of their instances.
 const SERVERS: &str = "/run/podrig/servers";
 
+/// Which ranges of the host's ids pods with users of their own have, of all instances.
+pub(crate) const HOST_IDS: &str = "/run/podrig/host-ids";
+
 /// Held while instances appear and disappear.
 const ALL: &str = "/run/podrig/instances.lock";
 
@@ -312,6 +315,7 @@ fn remove(dirs: &Dirs, id: &str) -> Result<()> {
     for dir in [&data, &run] {
         remove_tree(dir)?;
     }
+    kubelet::release_host_ids(Path::new(HOST_IDS)).with_context(|| format!("clearing {HOST_IDS}"))?;
     match fs::remove_file(lock_path(id)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("removing the lock of instance {id}"))

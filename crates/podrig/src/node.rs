@@ -27,7 +27,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::{Dirs, Instance, node_proxy::LocalNode, ports};
+use crate::{Dirs, Instance, instance::HOST_IDS, node_proxy::LocalNode, ports};
 
 /// Name of the only node.
 const NODE_NAME: &str = "podrig";
@@ -131,6 +131,7 @@ impl Node {
                 eviction: options.eviction.clone(),
                 heartbeat: options.objects.is_some(),
                 recorder: Some(timeline.clone()),
+                host_ids_dir: HOST_IDS.into(),
                 ..kubelet::Options::new(
                     NODE_NAME,
                     instance.data.join("kubelet"),

@@ -378,6 +378,22 @@ fn s5_05_s11_24_root_is_refused_where_it_may_not_run() {
 }
 
 #[test]
+fn s11_24_s11_25_a_pod_has_users_of_its_own() {
+    let first = |line: &str| {
+        let numbers: Vec<u32> = line.split_whitespace().map(|number| number.parse().unwrap()).collect();
+        assert_eq!((numbers[0], numbers[1] % 65_536, numbers[2]), (0, 0, 65_536), "{line}");
+        numbers[1]
+    };
+    let ours = first(lines("own-users", "proxy")[0]);
+    let others = first(lines("other-users", "app")[0]);
+    assert!(ours >= 65_536 && others >= 65_536 && ours != others, "{ours} and {others}");
+    let said = lines("own-users", "app");
+    assert_eq!(said, ["one namespace", "1000 3000", "1000 3000", "sesame", "refused"]);
+    assert_eq!(container("own-users", "app")["state"]["terminated"]["message"], "ended well\n");
+    assert_eq!((end("own-users", "proxy"), phase("own-users")), ("Completed 0".into(), "Succeeded".into()));
+}
+
+#[test]
 fn s8_10_s8_11_oom_scores_follow_the_requests() {
     assert_eq!(lines("best-effort", "app"), ["1000"]);
     let score = |of| lines("scores", of)[0].parse::<i32>().unwrap();

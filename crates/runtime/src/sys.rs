@@ -24,13 +24,23 @@ pub(crate) enum Cloned {
 ///
 /// Assumes that the process has one thread: no lock of the C library can then be held in the child.
 pub(crate) fn clone_process(namespaces: libc::c_int, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
+    clone(namespaces, libc::SIGCHLD, cgroup)
+}
+
+/// As [`clone_process`], but the new process is a child of the caller's parent, which learns of its end.
+pub(crate) fn clone_sibling(namespaces: libc::c_int) -> io::Result<Cloned> {
+    // The signal is that of the caller itself; the kernel wants none to be given.
+    clone(namespaces | libc::CLONE_PARENT, 0, None)
+}
+
+fn clone(flags: libc::c_int, exit_signal: libc::c_int, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
     let mut pidfd: RawFd = -1;
-    let namespaces = u64::try_from(namespaces).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let flags = u64::try_from(flags).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     // SAFETY: `clone_args` is plain data; all zeroes is a valid value.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = namespaces | libc::CLONE_PIDFD as u64;
+    args.flags = flags | libc::CLONE_PIDFD as u64;
     args.pidfd = (&raw mut pidfd).addr() as u64;
-    args.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
+    args.exit_signal = u64::from(exit_signal.unsigned_abs());
     if let Some(cgroup) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = u64::from(cgroup.as_raw_fd().unsigned_abs());
@@ -79,7 +89,18 @@ pub(crate) fn set_mount_attributes(
     set: u64,
     propagation: u64,
 ) -> io::Result<()> {
-    let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation, userns_fd: 0 };
+    mount_setattr(mount, recursive, &libc::mount_attr { attr_set: set, attr_clr: 0, propagation, userns_fd: 0 })
+}
+
+/// Shows the files of a mount that is attached nowhere yet with the owners that their ids are in a user namespace.
+/// Those below it are left alone.
+pub(crate) fn map_mount_ids(mount: BorrowedFd<'_>, users: BorrowedFd<'_>) -> io::Result<()> {
+    let userns_fd = u64::from(users.as_raw_fd().unsigned_abs());
+    let attr_set = libc::MOUNT_ATTR_IDMAP;
+    mount_setattr(mount, false, &libc::mount_attr { attr_set, attr_clr: 0, propagation: 0, userns_fd })
+}
+
+fn mount_setattr(mount: BorrowedFd<'_>, recursive: bool, attributes: &libc::mount_attr) -> io::Result<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path and the structure outlive the call, and the size is that of the structure.
     let result = unsafe {
@@ -88,7 +109,7 @@ pub(crate) fn set_mount_attributes(
             mount.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const attributes,
+            ptr::from_ref(attributes),
             size_of::<libc::mount_attr>(),
         )
     };

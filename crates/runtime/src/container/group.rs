@@ -58,16 +58,14 @@ impl Group {
         }
     }
 
-    /// Shows the container its own part of the hierarchy.
-    pub(crate) fn mount_in(&self, root: &Root, read_only: bool) -> Result<(), String> {
+    /// Opens what the container is to see of the hierarchies.
+    pub(crate) fn open_view(&self, read_only: bool) -> Result<View, String> {
         let read_only = if read_only { MountAttrFlags::MOUNT_ATTR_RDONLY } else { MountAttrFlags::empty() };
-        match self.cgroup.container_view() {
-            ContainerView::V2 => {
-                let mount = new_file_system("cgroup2", &[], INERT | read_only);
-                root.attach_dir(&mount.map_err(|e| format!("mount cgroup2: {e}"))?, MOUNT_POINT)
-            }
-            ContainerView::V1(mounts) => mount_v1(root, &mounts, read_only),
-        }
+        let hierarchies = match self.cgroup.container_view() {
+            ContainerView::V2 => None,
+            ContainerView::V1(mounts) => Some(open_v1(mounts, read_only).map_err(|e| format!("mount cgroups: {e}"))?),
+        };
+        Ok(View { read_only, hierarchies })
     }
 
     /// Returns how often the kernel killed a process of the group for want of memory.
@@ -87,15 +85,39 @@ impl Group {
     }
 }
 
-fn mount_v1(root: &Root, mounts: &[V1Mount], read_only: MountAttrFlags) -> Result<(), String> {
+/// The container's own part of the hierarchies.
+pub(crate) struct View {
+    read_only: MountAttrFlags,
+    /// `None`: there is one hierarchy, shown as the cgroup namespace has it.
+    hierarchies: Option<Vec<(V1Mount, OwnedFd)>>,
+}
+
+impl View {
+    /// Shows it where containers expect it.
+    pub(crate) fn mount_in(&self, root: &Root) -> Result<(), String> {
+        if let Some(hierarchies) = &self.hierarchies {
+            return mount_v1(root, hierarchies, self.read_only);
+        }
+        let mount = new_file_system("cgroup2", &[], INERT | self.read_only);
+        root.attach_dir(&mount.map_err(|e| format!("mount cgroup2: {e}"))?, MOUNT_POINT)
+    }
+}
+
+fn open_v1(mounts: Vec<V1Mount>, read_only: MountAttrFlags) -> io::Result<Vec<(V1Mount, OwnedFd)>> {
+    let open = |mount: V1Mount| {
+        let tree = clone_tree(&mount.source, false)?;
+        sys::set_mount_attributes(tree.as_fd(), false, u64::from((INERT | read_only).bits()), libc::MS_PRIVATE)?;
+        Ok((mount, tree))
+    };
+    mounts.into_iter().map(open).collect()
+}
+
+fn mount_v1(root: &Root, mounts: &[(V1Mount, OwnedFd)], read_only: MountAttrFlags) -> Result<(), String> {
     let failed = |error: io::Error| format!("mount cgroups: {error}");
     let base = new_file_system("tmpfs", &[("mode", "755")], INERT).map_err(failed)?;
     root.attach_dir(&base, MOUNT_POINT)?;
-    for mount in mounts {
-        let tree = clone_tree(&mount.source, false).map_err(failed)?;
-        sys::set_mount_attributes(tree.as_fd(), false, u64::from((INERT | read_only).bits()), libc::MS_PRIVATE)
-            .map_err(failed)?;
-        root.attach_dir(&tree, &format!("{MOUNT_POINT}/{}", mount.name))?;
+    for (mount, tree) in mounts {
+        root.attach_dir(tree, &format!("{MOUNT_POINT}/{}", mount.name))?;
         let top = open_in(root.fd(), Path::new(MOUNT_POINT), rustix::fs::OFlags::PATH);
         let top = top.map_err(|e| failed(e.into()))?;
         for link in &mount.links {

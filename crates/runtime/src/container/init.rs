@@ -8,23 +8,27 @@ use std::{
     path::Path,
 };
 
-use cri::{NamespaceMode, SandboxConfig};
+use cri::SandboxConfig;
 use rustix::{
     fs::{Mode, OFlags},
     net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags},
+    pipe::PipeFlags,
     pty::OpenptFlags,
+    thread::UnshareFlags,
 };
 
 use super::{
     ContainerSpec,
     group::Group,
-    mounts::{ImageVolumes, mount_all},
+    mounts::attach_all,
     process::{Process, Streams, become_program, create_working_directory, settle_descriptors},
     resolve::open_in,
-    rootfs::{Root, clone_tree, make_devices, mount_overlay},
+    rootfs::{Root, clone_tree},
+    sources::{Sources, mount_root},
     user::{Identity, identify},
+    users::Users,
 };
-use crate::sys;
+use crate::sys::{self, Cloned};
 
 /// First byte of a message from the child: it is ready; the rest is its [`Identity`] as JSON.
 pub(crate) const READY: u8 = b'R';
@@ -32,6 +36,9 @@ pub(crate) const READY: u8 = b'R';
 pub(crate) const REFUSED: u8 = b'C';
 /// First byte of a message from the child: it could not be set up or executed; the rest says why.
 pub(crate) const FAILED: u8 = b'F';
+/// First byte of a message from the child: another process takes its place, whose descriptor comes with it; the rest is
+/// that process's id.
+pub(crate) const REPLACED: u8 = b'P';
 /// The byte that lets a ready child go on.
 pub(crate) const GO: u8 = b'G';
 /// Largest message of a child.
@@ -48,13 +55,17 @@ pub(crate) struct Setup<'a> {
     /// The container's own directory: `upper`, `work`, `rootfs`, `volumes`.
     pub(crate) dir: &'a Path,
     pub(crate) cgroup: &'a Group,
+    /// The pod's user namespace, if it has one of its own.
+    pub(crate) users: Option<&'a Users>,
+    /// Whether the container gets a PID namespace that is yet to be made, because it is to belong to `users`.
+    pub(crate) own_pids: bool,
     /// `None`: a terminal is made.
     pub(crate) streams: Option<Streams>,
 }
 
 /// Runs in the child. Never returns.
 pub(crate) fn run(setup: Setup<'_>, channel: OwnedFd) -> ! {
-    let failure = match prepare(&setup) {
+    let failure = match prepare(&setup, channel.as_fd()) {
         Ok((identity, terminal)) => launch(&setup, &identity, terminal, channel),
         Err((kind, message)) => {
             say(channel.as_fd(), kind, &message);
@@ -83,20 +94,24 @@ impl Terminal {
     }
 }
 
-fn prepare(setup: &Setup<'_>) -> Result<(Identity, Option<Terminal>), Failure> {
+fn prepare(setup: &Setup<'_>, channel: BorrowedFd<'_>) -> Result<(Identity, Option<Terminal>), Failure> {
     let failed = |message: String| (FAILED, format!("{START_PREFIX}{message}"));
     setup.cgroup.join().map_err(|e| failed(format!("join cgroup: {e}")))?;
-    setup.cgroup.enter_namespace().map_err(|e| failed(format!("cgroup namespace: {e}")))?;
     rustix::process::umask(Mode::empty());
-    // Fails only for a process group leader, which a new process is not.
-    rustix::process::setsid().map_err(|e| failed(format!("setsid: {e}")))?;
     if let Some(score) = setup.spec.config.resources.oom_score_adj {
         set_oom_score(score).map_err(|e| failed(format!("set oom_score_adj: {e}")))?;
     }
-    let root = mount_root(setup).map_err(failed)?;
+    // Image layers that cannot be shown are told when the container is made, as by a snapshotter of containerd.
+    let refused = |message: String| if setup.users.is_some() { (REFUSED, message) } else { failed(message) };
+    mount_root(setup).map_err(refused)?;
+    let sources = Sources::open(setup).map_err(failed)?;
+    let root = open_root(setup, channel).map_err(failed)?;
+    // Fails only for a process group leader, which a new process is not.
+    rustix::process::setsid().map_err(|e| failed(format!("setsid: {e}")))?;
+    setup.cgroup.enter_namespace().map_err(|e| failed(format!("cgroup namespace: {e}")))?;
     let security = &setup.spec.config.security;
     let identity = identify(root.fd(), &setup.spec.image_user, security).map_err(|message| (REFUSED, message))?;
-    let terminal = fill_root(setup, &root).map_err(failed)?;
+    let terminal = fill_root(setup, &sources, &root).map_err(failed)?;
     if security.read_only_root {
         root.seal().map_err(|e| failed(format!("make root read-only: {e}")))?;
     }
@@ -104,54 +119,54 @@ fn prepare(setup: &Setup<'_>) -> Result<(Identity, Option<Terminal>), Failure> {
     Ok((identity, terminal))
 }
 
-fn mount_root(setup: &Setup<'_>) -> Result<Root, String> {
-    let path = |name: &str| setup.dir.join(name);
-    let (upper, work, target) = (path(crate::record::WRITABLE_LAYER), path("work"), path("rootfs"));
-    let privileged = setup.spec.config.security.privileged;
-    mount_overlay(&setup.spec.layers, Some((&upper, &work)), &target, privileged)
-        .map_err(|e| format!("mount root file system: {e}"))?;
-    Root::open(&target).map_err(|e| format!("open root file system: {e}"))
+/// Opens the mounted root; before that it enters the pod's user namespace if there is one.
+fn open_root(setup: &Setup<'_>, channel: BorrowedFd<'_>) -> Result<Root, String> {
+    let target = setup.dir.join("rootfs");
+    let failed = |error: io::Error| format!("open root file system: {error}");
+    let Some(users) = setup.users else { return Root::open(&target).map_err(failed) };
+    let tree = clone_tree(&target, false).map_err(failed)?;
+    users.enter().map_err(|e| format!("enter user namespace: {e}"))?;
+    if setup.own_pids {
+        replace_self(channel).map_err(|e| format!("make PID namespace: {e}"))?;
+    } else {
+        sys::unshare(UnshareFlags::NEWNS).map_err(|e| format!("make mount namespace: {e}"))?;
+    }
+    Root::over_all(tree).map_err(failed)
 }
 
-fn fill_root(setup: &Setup<'_>, root: &Root) -> Result<Option<Terminal>, String> {
+/// Returns in a new process, the first of new PID and mount namespaces, that takes this one's place at the shim. This
+/// one ends: a PID namespace belongs to the user namespace of who makes it, and that has to be entered first.
+fn replace_self(channel: BorrowedFd<'_>) -> io::Result<()> {
+    let (told, telling) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    match sys::clone_sibling(libc::CLONE_NEWPID | libc::CLONE_NEWNS)? {
+        Cloned::Child => {
+            drop(telling);
+            // Ends when the shim has been told: else it would not know whose end it learns of.
+            rustix::io::read(&told, &mut [0; 1])?;
+            Ok(())
+        }
+        Cloned::Parent(pid, pidfd) => {
+            let sent = send(channel, REPLACED, &pid.as_raw_nonzero().to_string(), Some(pidfd.as_fd()));
+            sys::exit_now(i32::from(sent.is_err()))
+        }
+    }
+}
+
+fn fill_root(setup: &Setup<'_>, sources: &Sources<'_>, root: &Root) -> Result<Option<Terminal>, String> {
     let config = &setup.spec.config;
     let privileged = config.security.privileged;
     root.mount_proc()?;
-    let shm = match setup.sandbox.namespaces.ipc {
-        NamespaceMode::Node => Path::new("/dev/shm").to_path_buf(),
-        NamespaceMode::Pod | NamespaceMode::Container => setup.sandbox_dir.join("shm"),
-    };
-    let devices = setup.dir.join("devices");
-    make_devices(&devices).map_err(|e| format!("make devices: {e}"))?;
-    root.mount_dev(&shm, &devices, privileged)?;
+    root.mount_dev(&sources.devices)?;
     root.mount_sys(!privileged)?;
-    setup.cgroup.mount_in(root, !privileged)?;
-    mount_etc_files(setup, root)?;
-    let scratch = setup.dir.join("volumes");
-    let images = ImageVolumes { layers: &setup.spec.image_volumes, scratch: &scratch };
-    mount_all(root, &config.mounts, &images, privileged)?;
+    sources.cgroups.mount_in(root)?;
+    sources.files.iter().try_for_each(|(path, tree)| root.attach_file(tree, path))?;
+    attach_all(root, &sources.volumes)?;
     let terminal = if config.tty { Some(open_terminal(root)?) } else { None };
     if !privileged && !config.security.unmasked_proc {
-        root.mask_paths(&devices)?;
+        root.mask_paths(&sources.devices)?;
     }
     create_working_directory(root.fd(), &setup.spec.cwd)?;
     Ok(terminal)
-}
-
-/// Shows the pod's `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf`, unless a volume takes the place.
-fn mount_etc_files(setup: &Setup<'_>, root: &Root) -> Result<(), String> {
-    for name in ["hosts", "hostname", "resolv.conf"] {
-        let target = format!("/etc/{name}");
-        if setup.spec.config.mounts.iter().any(|mount| mount.container_path == target) {
-            continue;
-        }
-        let tree = clone_tree(&setup.sandbox_dir.join(name), false).map_err(|e| format!("{target}: {e}"))?;
-        let read_only = if setup.spec.config.security.read_only_root { libc::MOUNT_ATTR_RDONLY } else { 0 };
-        sys::set_mount_attributes(tree.as_fd(), false, libc::MOUNT_ATTR_NODEV | read_only, libc::MS_PRIVATE)
-            .map_err(|e| format!("{target}: {e}"))?;
-        root.attach_file(&tree, &target)?;
-    }
-    Ok(())
 }
 
 /// Makes a terminal in the container's own instance and shows it as `/dev/console`.
@@ -225,11 +240,15 @@ pub(crate) fn terminal_streams(slave: &OwnedFd) -> io::Result<Streams> {
 }
 
 pub(crate) fn send_ready(channel: BorrowedFd<'_>, text: &str, terminal: Option<BorrowedFd<'_>>) -> io::Result<()> {
-    let mut message = vec![READY];
+    send(channel, READY, text, terminal)
+}
+
+fn send(channel: BorrowedFd<'_>, kind: u8, text: &str, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    let mut message = vec![kind];
     message.write_all(text.as_bytes())?;
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let fds: Vec<_> = terminal.into_iter().collect();
+    let fds: Vec<_> = fd.into_iter().collect();
     if !fds.is_empty() {
         ancillary.push(SendAncillaryMessage::ScmRights(&fds));
     }
@@ -238,7 +257,7 @@ pub(crate) fn send_ready(channel: BorrowedFd<'_>, text: &str, terminal: Option<B
 }
 
 /// Waits for the word; without it (the shim is gone) there is nothing to go on for.
-fn wait_for_go(channel: BorrowedFd<'_>) -> Result<(), ()> {
+pub(crate) fn wait_for_go(channel: BorrowedFd<'_>) -> Result<(), ()> {
     let mut word = [0; 1];
     loop {
         match rustix::net::recv(channel, &mut word, RecvFlags::empty()) {

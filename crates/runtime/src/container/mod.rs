@@ -12,7 +12,9 @@ pub(crate) mod program;
 pub(crate) mod resolve;
 pub(crate) mod rootfs;
 pub(crate) mod seccomp;
+pub(crate) mod sources;
 pub(crate) mod user;
+pub(crate) mod users;
 
 use std::{collections::BTreeMap, path::PathBuf};
 

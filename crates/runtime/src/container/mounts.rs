@@ -13,6 +13,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use super::{
     resolve::{create_dir_in, open_in},
     rootfs::{Root, clone_tree_at, mount_overlay},
+    users::Users,
 };
 use crate::sys;
 
@@ -22,19 +23,37 @@ pub(crate) struct ImageVolumes<'a> {
     pub(crate) scratch: &'a Path,
 }
 
-/// Mounts all of them, parents before children, otherwise in the given order.
-pub(crate) fn mount_all(
-    root: &Root,
-    mounts: &[Mount],
+/// A volume that is about to be mounted.
+pub(crate) struct Volume<'a> {
+    mount: &'a Mount,
+    tree: OwnedFd,
+    is_dir: bool,
+}
+
+/// Opens all of them, parents before children, otherwise in the given order.
+pub(crate) fn open_all<'a>(
+    mounts: &'a [Mount],
     images: &ImageVolumes<'_>,
     allow_devices: bool,
-) -> Result<(), String> {
+    users: Option<&Users>,
+) -> Result<Vec<Volume<'a>>, String> {
     let mut ordered: Vec<_> = mounts.iter().collect();
     ordered.sort_by_key(|mount| Path::new(&mount.container_path).components().count());
-    ordered.into_iter().try_for_each(|mount| {
-        mount_one(root, mount, images, allow_devices)
-            .map_err(|error| format!("mount {} on {}: {error}", describe(&mount.source), mount.container_path))
+    let open = |mount| open_one(mount, images, allow_devices, users).map_err(|error| failed(mount, &error));
+    ordered.into_iter().map(open).collect()
+}
+
+/// Mounts them.
+pub(crate) fn attach_all(root: &Root, volumes: &[Volume<'_>]) -> Result<(), String> {
+    volumes.iter().try_for_each(|Volume { mount, tree, is_dir }| {
+        let path = &mount.container_path;
+        let attached = if *is_dir { root.attach_dir(tree, path) } else { root.attach_file(tree, path) };
+        attached.map_err(|error| failed(mount, &error))
     })
+}
+
+fn failed(mount: &Mount, error: &str) -> String {
+    format!("mount {} on {}: {error}", describe(&mount.source), mount.container_path)
 }
 
 fn describe(source: &MountSource) -> String {
@@ -44,10 +63,15 @@ fn describe(source: &MountSource) -> String {
     }
 }
 
-fn mount_one(root: &Root, mount: &Mount, images: &ImageVolumes<'_>, allow_devices: bool) -> Result<(), String> {
+fn open_one<'a>(
+    mount: &'a Mount,
+    images: &ImageVolumes<'_>,
+    allow_devices: bool,
+    users: Option<&Users>,
+) -> Result<Volume<'a>, String> {
     let (source, read_only) = match &mount.source {
         MountSource::Host(path) => (open_host(path).map_err(|e| e.to_string())?, mount.read_only),
-        MountSource::Image(id) => (open_image(id, images)?, true),
+        MountSource::Image(id) => (open_image(id, images, users)?, true),
     };
     let source = match &mount.sub_path {
         None => source,
@@ -56,13 +80,12 @@ fn mount_one(root: &Root, mount: &Mount, images: &ImageVolumes<'_>, allow_device
         }
     };
     let tree = clone_tree_at(source.as_fd(), true).map_err(|e| e.to_string())?;
+    if let (Some(users), MountSource::Host(_)) = (users, &mount.source) {
+        users.translate(&tree).map_err(|e| e.to_string())?;
+    }
     set_attributes(&tree, mount, read_only, allow_devices).map_err(|e| e.to_string())?;
     let kind = FileType::from_raw_mode(rustix::fs::fstat(&source).map_err(|e| e.to_string())?.st_mode);
-    if kind == FileType::Directory {
-        root.attach_dir(&tree, &mount.container_path)
-    } else {
-        root.attach_file(&tree, &mount.container_path)
-    }
+    Ok(Volume { mount, tree, is_dir: kind == FileType::Directory })
 }
 
 /// Opens a file or directory of the host; a missing one becomes a directory, as with containerd.
@@ -77,11 +100,11 @@ fn open_host(path: &Path) -> io::Result<OwnedFd> {
     }
 }
 
-fn open_image(id: &str, images: &ImageVolumes<'_>) -> Result<OwnedFd, String> {
+fn open_image(id: &str, images: &ImageVolumes<'_>, users: Option<&Users>) -> Result<OwnedFd, String> {
     let layers = images.layers.get(id).ok_or("its layers are not known")?;
     let target = images.scratch.join(id.replace(['/', ':'], "-"));
     fs::create_dir_all(&target).map_err(|e| e.to_string())?;
-    mount_overlay(layers, None, &target, false).map_err(|e| e.to_string())?;
+    mount_overlay(layers, None, &target, false, users).map_err(|e| e.to_string())?;
     open_host(&target).map_err(|e| e.to_string())
 }
 

@@ -15,7 +15,10 @@ use rustix::{
     mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags},
 };
 
-use super::resolve::{create_dir_in, create_file_in, open_in};
+use super::{
+    resolve::{create_dir_in, create_file_in, open_in},
+    users::Users,
+};
 use crate::sys;
 
 /// Devices that every container has, with their numbers (`admin-guide/devices.txt`).
@@ -74,6 +77,12 @@ impl Root {
         Ok(Self { fd })
     }
 
+    /// Attaches a mount over everything and takes it as the root.
+    pub(crate) fn over_all(mount: OwnedFd) -> io::Result<Self> {
+        attach(&mount, fs::File::open("/")?.as_fd())?;
+        Ok(Self { fd: mount })
+    }
+
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
@@ -101,44 +110,29 @@ impl Root {
         self.mount_new("sysfs", &[], INERT | read_only, "/sys")
     }
 
-    /// Mounts `/dev` with the standard devices, terminals, queues and `shm`.
-    ///
-    /// Nodes are bound from a file system of the container's own at `devices`, and `/dev` itself allows none:
-    /// what a process with CAP_MKNOD makes anywhere in the container cannot be opened, whatever the device
-    /// cgroup does; and changing the mode of a node does not change the host's.
-    pub(crate) fn mount_dev(&self, shm: &Path, devices: &Path, privileged: bool) -> Result<(), String> {
-        let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_STRICTATIME;
-        if !privileged {
-            attributes |= MountAttrFlags::MOUNT_ATTR_NODEV;
-        }
-        self.mount_new("tmpfs", &[("mode", "755"), ("size", "65536k")], attributes, "/dev")?;
+    /// Mounts `/dev` with the devices, terminals, queues and shared memory.
+    pub(crate) fn mount_dev(&self, devices: &Devices) -> Result<(), String> {
+        self.attach_dir(&devices.dev, "/dev")?;
         let pts = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
         let options = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
         self.mount_new("devpts", &options, pts, "/dev/pts")?;
         self.mount_new("mqueue", &[], INERT, "/dev/mqueue")?;
-        let tree = clone_tree(shm, true).map_err(|e| format!("shared memory {}: {e}", shm.display()))?;
-        self.attach_dir(&tree, "/dev/shm")?;
+        self.attach_dir(&devices.shm, "/dev/shm")?;
         for (link, target) in
             DEVICE_LINKS.into_iter().filter(|(_, target)| *target != KCORE || Path::new(KCORE).exists())
         {
             let dev = open_in(self.fd(), Path::new("dev"), OFlags::PATH).map_err(|e| format!("/dev: {e}"))?;
             rustix::fs::symlinkat(target, &dev, link).map_err(|e| format!("link /dev/{link}: {e}"))?;
         }
-        if privileged {
-            let dev = open_in(self.fd(), Path::new("dev"), OFlags::PATH).map_err(|e| format!("/dev: {e}"))?;
-            return copy_devices(dev.as_fd(), Path::new("/dev"), Path::new(""), &mut { MAX_HOST_DEVICES })
-                .map_err(|e| format!("copy devices of the host: {e}"));
-        }
-        DEVICES.iter().try_for_each(|(name, _)| {
-            let tree = clone_tree(&devices.join(name), false).map_err(|e| format!("device {name}: {e}"))?;
-            self.attach_file(&tree, &format!("/dev/{name}"))
-        })
+        devices.nodes.iter().try_for_each(|(name, tree)| self.attach_file(tree, &format!("/dev/{name}")))
     }
 
     /// Hides what the kernel tells about the host, and protects what would change it.
-    pub(crate) fn mask_paths(&self, devices: &Path) -> Result<(), String> {
+    pub(crate) fn mask_paths(&self, devices: &Devices) -> Result<(), String> {
+        let null = devices.nodes.iter().find(|(name, _)| *name == "null");
+        let (_, null) = null.ok_or("mask paths: there is no null device")?;
         for path in MASKED {
-            self.mask(Path::new(path), &devices.join("null")).map_err(|e| format!("mask {path}: {e}"))?;
+            self.mask(Path::new(path), null).map_err(|e| format!("mask {path}: {e}"))?;
         }
         for path in READ_ONLY {
             self.make_read_only(Path::new(path)).map_err(|e| format!("make {path} read-only: {e}"))?;
@@ -146,7 +140,7 @@ impl Root {
         Ok(())
     }
 
-    fn mask(&self, path: &Path, null: &Path) -> io::Result<()> {
+    fn mask(&self, path: &Path, null: &OwnedFd) -> io::Result<()> {
         let target = match open_in(self.fd(), path, OFlags::PATH) {
             Ok(fd) => fd,
             Err(rustix::io::Errno::NOENT) => return Ok(()),
@@ -157,7 +151,7 @@ impl Root {
             let attributes = INERT | MountAttrFlags::MOUNT_ATTR_RDONLY;
             new_file_system("tmpfs", &[("mode", "755"), ("size", "0"), ("nr_inodes", "1")], attributes)?
         } else {
-            clone_tree(null, false)?
+            clone_tree_at(null.as_fd(), false)?
         };
         attach(&cover, target.as_fd())
     }
@@ -200,8 +194,50 @@ impl Root {
     }
 }
 
+/// What a container's `/dev` is made of.
+pub(crate) struct Devices {
+    /// The file system of `/dev`; with nodes for the devices of the host if the container is privileged.
+    dev: OwnedFd,
+    shm: OwnedFd,
+    /// Devices that every container has; none if it is privileged.
+    nodes: Vec<(&'static str, OwnedFd)>,
+}
+
+impl Devices {
+    /// Opens them. Shared memory lies at `shm`, and nodes can be made at `scratch`.
+    ///
+    /// Nodes are bound from a file system of the container's own, and `/dev` itself allows none: what a process with
+    /// CAP_MKNOD makes anywhere in the container cannot be opened, whatever the device cgroup does; and changing the
+    /// mode of a node does not change the host's.
+    pub(crate) fn open(shm: &Path, scratch: &Path, privileged: bool, users: Option<&Users>) -> Result<Self, String> {
+        let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_STRICTATIME;
+        if !privileged {
+            attributes |= MountAttrFlags::MOUNT_ATTR_NODEV;
+        }
+        let failed = |error: io::Error| format!("mount tmpfs on /dev: {error}");
+        let dev = new_file_system("tmpfs", &[("mode", "755"), ("size", "65536k")], attributes).map_err(failed)?;
+        let copy = clone_tree(shm, true);
+        let copy = copy.and_then(|tree| users.map_or(Ok(()), |users| users.translate(&tree)).map(|()| tree));
+        let shm = copy.map_err(|e| format!("shared memory {}: {e}", shm.display()))?;
+        if let Some(users) = users {
+            users.give(dev.as_fd()).map_err(failed)?;
+        }
+        let nodes = if privileged {
+            copy_devices(dev.as_fd(), Path::new("/dev"), Path::new(""), &mut { MAX_HOST_DEVICES })
+                .map_err(|e| format!("copy devices of the host: {e}"))?;
+            Vec::new()
+        } else {
+            make_devices(scratch).map_err(|e| format!("make devices: {e}"))?;
+            let open = |name| clone_tree(&scratch.join(name), false).map(|tree| (name, tree));
+            let nodes: io::Result<_> = DEVICES.iter().map(|(name, _)| open(*name)).collect();
+            nodes.map_err(|e| format!("devices: {e}"))?
+        };
+        Ok(Self { dev, shm, nodes })
+    }
+}
+
 /// Mounts a small file system at `target` and makes the standard devices in it.
-pub(crate) fn make_devices(target: &Path) -> io::Result<()> {
+fn make_devices(target: &Path) -> io::Result<()> {
     fs::create_dir_all(target)?;
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     let mount = new_file_system("tmpfs", &[("mode", "755"), ("size", "4k"), ("nr_inodes", "16")], attributes)?;
@@ -251,23 +287,36 @@ pub(crate) fn clone_tree_at(source: BorrowedFd<'_>, recursive: bool) -> io::Resu
 /// Mounts image layers (topmost first) as one writable file system at `target`.
 ///
 /// The layers are named by descriptors: their number is then not limited by the length of their paths
-/// (mount options must fit one page), and no character in them means anything.
+/// (mount options must fit one page), and no character in them means anything. With `users`, files of the layers have
+/// the owners that they have there; the writable layer shows its files as they are, so what is written there belongs
+/// to the host's ids.
 pub(crate) fn mount_overlay(
     layers: &[PathBuf],
     writable: Option<(&Path, &Path)>,
     target: &Path,
     allow_devices: bool,
+    users: Option<&Users>,
 ) -> io::Result<()> {
     let open = |path: &Path| {
         let fd = rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
         fd.map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
     };
     let name = |fd: &OwnedFd| format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(fd));
-    let lower = layers.iter().map(|layer| open(layer)).collect::<io::Result<Vec<_>>>()?;
+    let lower = |layer: &PathBuf| match users {
+        None => open(layer),
+        // The kernel takes only what is attached somewhere. It is covered by what is mounted there in the end.
+        Some(users) => {
+            let tree = clone_tree(layer, false)?;
+            users.translate(&tree).map_err(|e| io::Error::other(format!("{}: {e}", layer.display())))?;
+            attach(&tree, open(target)?.as_fd())?;
+            Ok(tree)
+        }
+    };
+    let lower = layers.iter().map(lower).collect::<io::Result<Vec<_>>>()?;
     let mut flags = if allow_devices { MountFlags::empty() } else { MountFlags::NODEV };
     if writable.is_none() && lower.len() == 1 {
         // An overlay needs two directories; one alone is simply shown.
-        let tree = clone_tree(&layers[0], false)?;
+        let tree = clone_tree_at(lower[0].as_fd(), false)?;
         sys::set_mount_attributes(tree.as_fd(), false, libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NODEV, 0)?;
         return attach(&tree, open(target)?.as_fd());
     }

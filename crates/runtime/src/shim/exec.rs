@@ -24,6 +24,7 @@ use crate::{
     container::{
         init::{FAILED, READY, own_terminal, say, send_ready, set_oom_score, terminal_streams},
         process::{Process, Streams, become_program, settle_descriptors},
+        users::Users,
     },
     protocol::{Answer, Handle, Refusal},
     sys::{self, Cloned},
@@ -71,6 +72,13 @@ struct Command<'a> {
     args: &'a [String],
     /// `None`: a terminal is made.
     streams: Option<Streams>,
+}
+
+/// Where a command is executed.
+struct Place<'a> {
+    /// The container's first process.
+    running: BorrowedFd<'a>,
+    users: Option<&'a Users>,
 }
 
 impl Exec {
@@ -173,12 +181,16 @@ impl Server {
         if self.execs.len() >= MAX_EXECS {
             return Err(Refusal::FailedPrecondition(format!("{MAX_EXECS} commands run in this pod already")));
         }
+        let users = self.namespaces.users.as_ref();
+        if let (Some(users), Some(streams)) = (users, &command.streams) {
+            users.give_pipes(streams).map_err(|error| failed(id, &error))?;
+        }
         let (ours, theirs) = channel().map_err(|error| failed(id, &error))?;
         let pid = match clone_into(Some(running), self.own_pids.as_fd(), 0, container.group.directory()) {
             Ok(Cloned::Parent(pid, _)) => pid,
             Ok(Cloned::Child) => {
                 drop(ours);
-                run(container, running, command, theirs)
+                run(container, Place { running, users }, command, theirs)
             }
             // Its first process ended this moment.
             Err(error) => return Err(Refusal::FailedPrecondition(format!("container {id} is not running: {error}"))),
@@ -278,12 +290,12 @@ fn terminal_handles(role: &Role) -> Vec<Handle> {
 }
 
 /// Runs in the child: joins the container and becomes the command.
-fn run(container: &Container, running: BorrowedFd<'_>, command: Command<'_>, channel: OwnedFd) -> ! {
+fn run(container: &Container, place: Place<'_>, command: Command<'_>, channel: OwnedFd) -> ! {
     let fail = |channel: BorrowedFd<'_>, message: String| -> ! {
         say(channel, FAILED, &format!("{EXEC_PREFIX}{message}"));
         sys::exit_now(1)
     };
-    if let Err(message) = join(container, running) {
+    if let Err(message) = join(container, place) {
         fail(channel.as_fd(), message);
     }
     let Some(identity) = &container.identity else { fail(channel.as_fd(), "its user is not known".into()) };
@@ -314,14 +326,16 @@ fn take_terminal(channel: BorrowedFd<'_>, env: &mut Vec<String>) -> io::Result<S
     terminal_streams(&terminal.slave)
 }
 
-fn join(container: &Container, running: BorrowedFd<'_>) -> Result<(), String> {
+fn join(container: &Container, place: Place<'_>) -> Result<(), String> {
     container.group.join().map_err(|e| format!("join cgroup: {e}"))?;
     if let Some(score) = container.spec.config.resources.oom_score_adj {
         set_oom_score(score).map_err(|e| format!("set oom_score_adj: {e}"))?;
     }
     rustix::process::setsid().map_err(|e| format!("setsid: {e}"))?;
     let namespaces = ThreadNameSpaceType::MOUNT | ThreadNameSpaceType::CONTROL_GROUP;
-    rustix::thread::move_into_thread_name_spaces(running, namespaces).map_err(|e| format!("join namespaces: {e}"))
+    rustix::thread::move_into_thread_name_spaces(place.running, namespaces)
+        .map_err(|e| format!("join namespaces: {e}"))?;
+    place.users.map_or(Ok(()), Users::enter).map_err(|e| format!("join user namespace: {e}"))
 }
 
 /// Kills a command with everything it started: its session and all descendants.

@@ -6,6 +6,7 @@
 mod attach;
 mod exec;
 mod log;
+mod namespaces;
 mod server;
 mod setup;
 mod table;

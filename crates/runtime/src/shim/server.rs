@@ -23,6 +23,7 @@ use rustix::{
 use super::{
     exec::Exec,
     log::Stream,
+    namespaces::Namespaces,
     table::{Container, Key},
 };
 use crate::{
@@ -53,8 +54,7 @@ pub(super) struct Server {
     listener: UnixListener,
     signals: OwnedFd,
     pub(super) own_pids: OwnedFd,
-    /// First process of the pod's shared PID namespace.
-    pub(super) pod_pids: Option<OwnedFd>,
+    pub(super) namespaces: Namespaces,
     clients: BTreeMap<u64, Client>,
     pub(super) containers: BTreeMap<Key, Container>,
     pub(super) execs: BTreeMap<Key, Exec>,
@@ -92,7 +92,7 @@ impl Server {
         listener: UnixListener,
         signals: OwnedFd,
         own_pids: OwnedFd,
-        pod_pids: Option<OwnedFd>,
+        namespaces: Namespaces,
     ) -> Self {
         Self {
             dir,
@@ -101,7 +101,7 @@ impl Server {
             listener,
             signals,
             own_pids,
-            pod_pids,
+            namespaces,
             clients: BTreeMap::new(),
             containers: BTreeMap::new(),
             execs: BTreeMap::new(),
@@ -186,6 +186,7 @@ impl Server {
         while rustix::io::read(&self.signals, &mut buffer).is_ok_and(|read| read > 0) {}
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             let Some(code) = exit_code(status) else { continue };
+            self.learn_first_processes();
             if let Some(key) = self.containers.iter().find(|(_, c)| c.pid() == Some(pid)).map(|(&key, _)| key) {
                 self.on_exit(key, code);
             } else if let Some(key) = self.execs.iter().find(|(_, exec)| exec.pid == pid).map(|(&key, _)| key) {

@@ -3,29 +3,22 @@
 use std::{
     fs::{self, File},
     io,
-    os::{
-        fd::OwnedFd,
-        unix::{
-            fs::{DirBuilderExt, PermissionsExt},
-            net::UnixListener,
-        },
+    os::unix::{
+        fs::{DirBuilderExt, PermissionsExt},
+        net::UnixListener,
     },
     path::Path,
 };
 
 use cri::{MemoryVolume, NamespaceMode, SandboxConfig};
-use rustix::{
-    fs::FlockOperation,
-    mount::{MountAttrFlags, MountPropagationFlags},
-    process::Signal,
-    thread::UnshareFlags,
-};
+use rustix::{fs::FlockOperation, mount::MountAttrFlags};
 
-use super::server::Server;
+use super::{namespaces, server::Server};
 use crate::{
     container::{
         init::set_oom_score,
-        rootfs::{INERT, attach, new_file_system},
+        rootfs::{INERT, attach, clone_tree, new_file_system},
+        users::Users,
     },
     record::SandboxRecord,
     sys::{self, Cloned},
@@ -74,14 +67,20 @@ pub(super) fn set_up(dir: &Path) -> Result<Server, String> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(|e| format!("subreaper: {e}"))?;
     let signals = sys::child_signals().map_err(|e| format!("signalfd: {e}"))?;
     let own_pids = File::open("/proc/self/ns/pid").map_err(|e| format!("PID namespace: {e}"))?;
-    make_namespaces(&record.config)?;
+    let namespaces = namespaces::make(&record.config)?;
     mount_own(dir, &record.config)?;
-    let pod_pids = match record.config.namespaces.pid {
-        NamespaceMode::Pod => Some(start_pause().map_err(|e| format!("pod's PID namespace: {e}"))?),
-        NamespaceMode::Container | NamespaceMode::Node => None,
-    };
+    if let Some(users) = &namespaces.users {
+        check_mappable(dir, users)?;
+    }
     let listener = listen(&record.socket).map_err(|e| format!("listen on {}: {e}", record.socket.display()))?;
-    Ok(Server::new(dir.to_path_buf(), record, lock, listener, signals, own_pids.into(), pod_pids))
+    Ok(Server::new(dir.to_path_buf(), record, lock, listener, signals, own_pids.into(), namespaces))
+}
+
+/// Finds out at once whether files can be shown with other owners where the sandbox's own lie: without, no container
+/// of it could be set up.
+fn check_mappable(dir: &Path, users: &Users) -> Result<(), String> {
+    let tree = clone_tree(dir, false).map_err(|e| format!("{}: {e}", dir.display()))?;
+    users.translate(&tree).map_err(|e| format!("user namespace: {}: {e}", dir.display()))
 }
 
 /// Takes the lock that shows, to whoever asks the kernel for its holder, which process the shim is.
@@ -96,42 +95,6 @@ fn take_lock(dir: &Path) -> Result<File, String> {
 
 /// Locked by the shim as long as it lives.
 pub(crate) const LOCK_FILE: &str = "lock";
-
-fn make_namespaces(config: &SandboxConfig) -> Result<(), String> {
-    let mut flags = UnshareFlags::NEWNS;
-    if config.namespaces.network != NamespaceMode::Node {
-        flags |= UnshareFlags::NEWNET | UnshareFlags::NEWUTS;
-    }
-    if config.namespaces.ipc != NamespaceMode::Node {
-        flags |= UnshareFlags::NEWIPC;
-    }
-    sys::unshare(flags).map_err(|e| format!("make namespaces: {e}"))?;
-    // What is mounted here stays here; what the host mounts and unmounts is followed, so that no file
-    // system of the host is kept busy.
-    let follow = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-    rustix::mount::mount_change("/", follow).map_err(|e| format!("mount propagation: {e}"))?;
-    if config.namespaces.network != NamespaceMode::Node {
-        rustix::system::sethostname(config.hostname.as_bytes()).map_err(|e| format!("set host name: {e}"))?;
-    }
-    set_kernel_parameters(config)
-}
-
-fn set_kernel_parameters(config: &SandboxConfig) -> Result<(), String> {
-    let path = |name: &str| Path::new("/proc/sys").join(name.replace('.', "/"));
-    if config.namespaces.network != NamespaceMode::Node {
-        // As containerd by default: any user may bind any port and send pings inside the pod.
-        let defaults = [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")];
-        for (name, value) in defaults.into_iter().filter(|(name, _)| !config.sysctls.contains_key(*name)) {
-            let _ = fs::write(path(name), value);
-        }
-    }
-    config.sysctls.iter().try_for_each(|(name, value)| {
-        if name.split(['.', '/']).any(|part| part.is_empty() || part == "..") {
-            return Err(format!("kernel parameter {name:?}: not a name"));
-        }
-        fs::write(path(name), value).map_err(|e| format!("set kernel parameter {name}: {e}"))
-    })
-}
 
 fn mount_own(dir: &Path, config: &SandboxConfig) -> Result<(), String> {
     if config.namespaces.ipc != NamespaceMode::Node {
@@ -158,26 +121,6 @@ fn mount_at(path: &Path, options: &[(&str, &str)], attributes: MountAttrFlags) -
     let mount = new_file_system("tmpfs", options, attributes)?;
     let target = File::open(path)?;
     attach(&mount, std::os::fd::AsFd::as_fd(&target))
-}
-
-/// Starts the first process of the pod's shared PID namespace: it adopts orphans and does nothing else.
-fn start_pause() -> io::Result<OwnedFd> {
-    match sys::clone_process(libc::CLONE_NEWPID, None)? {
-        Cloned::Child => pause(),
-        Cloned::Parent(_, pidfd) => Ok(pidfd),
-    }
-}
-
-fn pause() -> ! {
-    sys::close_from(0);
-    let _ = rustix::thread::set_name(c"pause");
-    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-    sys::ignore_signal(libc::SIGTERM);
-    // Ignored children leave no zombies, so that there is nothing to wait for.
-    sys::ignore_signal(libc::SIGCHLD);
-    loop {
-        rustix::event::pause();
-    }
 }
 
 fn listen(path: &Path) -> io::Result<UnixListener> {

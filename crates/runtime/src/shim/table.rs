@@ -26,7 +26,7 @@ use crate::{
     container::{
         ContainerSpec,
         group::Group,
-        init::{self, FAILED, GO, MAX_MESSAGE, READY, REFUSED, Setup},
+        init::{self, FAILED, GO, MAX_MESSAGE, READY, REFUSED, REPLACED, Setup},
         process::Streams,
         user::Identity,
     },
@@ -78,6 +78,8 @@ pub(super) struct Container {
     pub(super) group: Group,
     stage: Stage,
     init: Option<Init>,
+    /// Another process is to take the place of `init`.
+    replaced: bool,
     channel: Option<OwnedFd>,
     pub(super) outputs: Vec<Output>,
     /// Kept open so that a container with `stdin` does not read an end of file, and for those who attach.
@@ -146,9 +148,14 @@ impl Server {
         record::save_container(&self.dir, &status, Durability::Process).map_err(|e| internal("record", e))?;
         let group = self.create_group(&spec).map_err(|e| Refusal::Internal(format!("create container: {e}")))?;
         let (streams, outputs, stdin) = make_streams(&spec).map_err(|e| internal("pipes", e))?;
+        let users = self.namespaces.users.as_ref();
+        if let (Some(users), Some(streams)) = (users, &streams) {
+            users.give_pipes(streams).map_err(|e| internal("pipes", e))?;
+        }
         let (ours, theirs) = channel().map_err(|e| internal("channel", e))?;
         let (pids, new_pids) = self.pid_namespace(&spec)?;
-        let namespaces = libc::CLONE_NEWNS | if new_pids { libc::CLONE_NEWPID } else { 0 };
+        let replaced = new_pids && users.is_some();
+        let namespaces = libc::CLONE_NEWNS | if new_pids && !replaced { libc::CLONE_NEWPID } else { 0 };
         let cloned =
             clone_into(pids, self.own_pids.as_fd(), namespaces, group.directory()).map_err(|e| internal("clone", e))?;
         let (pid, pidfd) = match cloned {
@@ -161,6 +168,8 @@ impl Server {
                     sandbox_dir: &self.dir,
                     dir: &dir,
                     cgroup: &group,
+                    users,
+                    own_pids: replaced,
                     streams,
                 };
                 init::run(setup, theirs)
@@ -174,6 +183,7 @@ impl Server {
             group,
             stage: Stage::SettingUp(waiter),
             init: Some(Init { pid, pidfd }),
+            replaced,
             channel: Some(ours),
             outputs,
             stdin,
@@ -192,7 +202,7 @@ impl Server {
     fn pid_namespace(&self, spec: &ContainerSpec) -> Result<(Option<BorrowedFd<'_>>, bool), Refusal> {
         let own = self.record.config.namespaces.pid == NamespaceMode::Container;
         let Some(target) = spec.config.pid_target.as_ref().filter(|_| own) else {
-            return Ok((self.pod_pids.as_ref().map(AsFd::as_fd), own));
+            return Ok((self.namespaces.pod_pids.as_ref().map(AsFd::as_fd), own));
         };
         let running = self.containers.get(&self.require(target)?).and_then(Container::running);
         let gone = || Refusal::FailedPrecondition(format!("target container {target} is not running"));
@@ -286,6 +296,11 @@ impl Server {
                 }));
                 self.settle_set_up(key, Ok(()));
             }
+            Some(&REPLACED) => {
+                let pid = text(&message).parse().ok().and_then(Pid::from_raw);
+                container.init = pid.zip(fd).map(|(pid, pidfd)| Init { pid, pidfd });
+                container.replaced = false;
+            }
             Some(&REFUSED) => self.settle_set_up(key, Err(Refused::Forever(text(&message)))),
             Some(&FAILED) => self.on_failure(key, text(&message)),
             _ => {
@@ -296,6 +311,14 @@ impl Server {
                     self.on_failure(key, format!("{}the process ended while it was set up", init::START_PREFIX));
                 }
             }
+        }
+    }
+
+    /// Learns, before ends of processes are looked at, which processes have taken the place of others.
+    pub(super) fn learn_first_processes(&mut self) {
+        let waiting = self.containers.iter().filter(|(_, container)| container.replaced);
+        for key in waiting.map(|(&key, _)| key).collect::<Vec<_>>() {
+            self.on_channel(key);
         }
     }
 

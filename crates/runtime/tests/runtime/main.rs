@@ -12,6 +12,7 @@ mod images;
 mod oracle;
 mod rig;
 mod streams;
+mod users;
 mod volumes;
 
 use std::{
@@ -40,7 +41,8 @@ fn main() -> ExitCode {
     }
     let words: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let listing = std::env::args().any(|arg| arg == "--list");
-    let all = [basics::TESTS, confinement::TESTS, volumes::TESTS, agent::TESTS, streams::TESTS, oracle::TESTS];
+    let all =
+        [basics::TESTS, confinement::TESTS, volumes::TESTS, agent::TESTS, streams::TESTS, users::TESTS, oracle::TESTS];
     let chosen: Vec<Test> = all
         .concat()
         .into_iter()

@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Stdio},
 };
@@ -17,6 +18,7 @@ use crate::{
     images::TestImages,
     rig::{Rig, command, env, shell, with_rig},
     tests,
+    users::{FIRST, own_users},
 };
 
 tests![a_container_answers_as_one_of_runc, a_container_answers_as_one_of_crun];
@@ -24,6 +26,7 @@ tests![a_container_answers_as_one_of_runc, a_container_answers_as_one_of_crun];
 const QUESTIONS: &str = include_str!("questions.sh");
 
 const BOTH: &[&str] = &["runc", "crun"];
+const RUNC: &[&str] = &["runc"];
 const CRUN: &[&str] = &["crun"];
 
 /// Differences that are meant: with whom, in the questions that begin so, and why.
@@ -37,6 +40,11 @@ const DIFFERENCES: &[(&[&str], &str, &str)] = &[
     (BOTH, "mount /proc/interrupts", "a null device on top; the file system that it comes from does not matter"),
     (BOTH, "mount /proc/keys", "the same"),
     (BOTH, "mount /proc/timer_list", "the same"),
+    (
+        RUNC,
+        "node /dev/mqueue",
+        "runc takes over the user of the namespace before it makes the queues, but not the group",
+    ),
     (CRUN, "mount /proc/", "crun drops nosuid, nodev and noexec where it makes a path read-only; runc does not"),
     (CRUN, "node /dev/null", "crun gives the null device to the user; runc does not"),
     (CRUN, "node /dev/core", "crun makes the link even where the kernel has no /proc/kcore; runc does not"),
@@ -61,9 +69,11 @@ fn a_container_answers_as_one_of_crun() {
 struct Case {
     name: &'static str,
     security: SecurityContext,
+    /// First id on the host of a user namespace.
+    users: Option<u32>,
 }
 
-fn cases() -> [Case; 2] {
+fn cases(oracle: &str) -> Vec<Case> {
     let user = SecurityContext {
         run_as_user: Some(1234),
         run_as_group: Some(4321),
@@ -71,7 +81,13 @@ fn cases() -> [Case; 2] {
         no_new_privileges: true,
         ..root()
     };
-    [Case { name: "root", security: root() }, Case { name: "user", security: user }]
+    let case = |name, security, users| Case { name, security, users };
+    let mut cases = vec![case("root", root(), None), case("user", user.clone(), None)];
+    if oracle == "runc" {
+        // In a user namespace crun would give the host's own null device away.
+        cases.extend([case("own-root", root(), Some(FIRST)), case("own-user", user, Some(FIRST))]);
+    }
+    cases
 }
 
 fn root() -> SecurityContext {
@@ -95,7 +111,7 @@ fn resources() -> Resources {
 fn compare(oracle: &'static str) {
     with_rig(move |mut rig| async move {
         let mut unexplained = BTreeSet::new();
-        for case in cases() {
+        for case in cases(oracle) {
             let ours = ours(&mut rig, &case).await;
             let theirs = theirs(oracle, &rig.scratch(), &case);
             for ((how, ours), theirs) in ["first process", "command"].iter().zip(&ours).zip(&theirs) {
@@ -124,7 +140,7 @@ fn parse(text: &str) -> Answers {
 
 /// Asks in our container: its first process, and a command executed in it.
 async fn ours(rig: &mut Rig, case: &Case) -> [Answers; 2] {
-    let sandbox = rig.sandbox().await;
+    let sandbox = rig.sandbox_with(|config| config.user_namespace = case.users.and_then(own_users)).await;
     let mut config = command(&["/bin/sh", "-c", QUESTIONS]);
     config.env = vec![env("GIVEN", "yes")];
     config.security = case.security.clone();
@@ -141,7 +157,7 @@ fn theirs(oracle: &str, scratch: &Path, case: &Case) -> [Answers; 2] {
     let run = |name: &str, args: Value| {
         let bundle = scratch.join(format!("{oracle}-{}-{name}", case.name));
         fs::create_dir_all(&bundle).unwrap();
-        make_rootfs(&bundle);
+        make_rootfs(&bundle, case.users);
         let id = bundle.file_name().unwrap().to_str().unwrap().to_owned();
         fs::write(
             bundle.join("config.json"),
@@ -183,13 +199,21 @@ fn call(oracle: &str, scratch: &Path, args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn make_rootfs(bundle: &Path) {
+fn make_rootfs(bundle: &Path, owner: Option<u32>) {
     let layers = TestImages::at(&bundle.join("image"));
     let rootfs = bundle.join("rootfs");
     fs::create_dir_all(rootfs.join("work dir")).unwrap();
     for layer in layers.layers().iter().rev() {
         let source = format!("{}/.", layer.display());
         assert!(Command::new("cp").args(["-a", &source]).arg(&rootfs).status().unwrap().success());
+    }
+    if let Some(owner) = owner {
+        // Theirs go there by path, as that user.
+        for dir in [bundle.parent().unwrap(), bundle] {
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o711)).unwrap();
+        }
+        let owner = format!("{owner}:{owner}");
+        assert!(Command::new("chown").args(["-hR", &owner]).arg(&rootfs).status().unwrap().success());
     }
 }
 
@@ -234,8 +258,10 @@ fn process_of(case: &Case, args: Value) -> Value {
 /// What containerd would write for the same container.
 fn specification(cgroup: &str, case: &Case, args: Value) -> Value {
     let mount = |target: &str, kind: &str, options: &[&str]| json!({"destination": target, "type": kind, "source": kind, "options": options});
-    let namespaces: Vec<_> =
-        ["pid", "network", "ipc", "uts", "mount"].iter().map(|kind| json!({"type": kind})).collect();
+    let kinds = ["pid", "network", "ipc", "uts", "mount"].into_iter().chain(case.users.map(|_| "user"));
+    let namespaces: Vec<_> = kinds.map(|kind| json!({"type": kind})).collect();
+    let ids: Vec<_> =
+        case.users.iter().map(|first| json!({"containerID": 0, "hostID": first, "size": 1 << 16})).collect();
     json!({
         "ociVersion": "1.0.2",
         "hostname": "pod-host",
@@ -253,6 +279,8 @@ fn specification(cgroup: &str, case: &Case, args: Value) -> Value {
         "linux": {
             "cgroupsPath": cgroup,
             "namespaces": namespaces,
+            "uidMappings": ids,
+            "gidMappings": ids,
             "resources": {
                 "memory": {"limit": 64 << 20},
                 "pids": {"limit": 100},

@@ -117,6 +117,7 @@ pub(crate) fn sandbox_config(dir: &Path, uid: &str) -> SandboxConfig {
         dns: None,
         port_mappings: Vec::new(),
         namespaces: Namespaces { network: NamespaceMode::Pod, pid: NamespaceMode::Container, ipc: NamespaceMode::Pod },
+        user_namespace: None,
         sysctls: Default::default(),
         memory_volumes: Vec::new(),
         resources: Resources::default(),

@@ -25,7 +25,7 @@ tests![
     devices_in_volumes_cannot_be_opened,
 ];
 
-fn mount(source: &Path, target: &str) -> Mount {
+pub(crate) fn mount(source: &Path, target: &str) -> Mount {
     Mount {
         container_path: target.into(),
         source: MountSource::Host(source.into()),
