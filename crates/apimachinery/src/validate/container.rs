@@ -164,7 +164,7 @@ fn common(errors: &mut FieldErrors, at: &Path, container: &Container, scope: &Sc
     }
     resources::resize_policy(errors, &at.child("resizePolicy"), container, scope);
     if let Some(context) = &container.security_context {
-        security::container(errors, &at.child("securityContext"), context);
+        security::container(errors, &at.child("securityContext"), context, scope.spec.host_users != Some(false));
     }
 }
 

@@ -9,9 +9,9 @@ use crate::field::{FieldErrors, Path};
 /// Checks what a pod says for all its containers.
 pub(super) fn pod(errors: &mut FieldErrors, path: &Path, spec: &PodSpec) {
     if spec.host_users == Some(false) {
-        let fields = [("hostNetwork", spec.host_network), ("HostPID", spec.host_pid), ("HostIPC", spec.host_ipc)];
+        let fields = [("hostNetwork", spec.host_network), ("hostPID", spec.host_pid), ("hostIPC", spec.host_ipc)];
         for (field, _) in fields.into_iter().filter(|(_, value)| *value == Some(true)) {
-            errors.forbidden(&path.child(field), "when `pod.Spec.HostUsers` is false");
+            errors.forbidden(&path.child(field), "when `hostUsers` is false");
         }
     }
     let at = path.child("securityContext");
@@ -37,12 +37,16 @@ pub(super) fn pod(errors: &mut FieldErrors, path: &Path, spec: &PodSpec) {
     }
 }
 
-/// Checks what a container says for itself.
-pub(super) fn container(errors: &mut FieldErrors, at: &Path, context: &SecurityContext) {
+/// Checks what a container says for itself, in a pod with the host's users or its own.
+pub(super) fn container(errors: &mut FieldErrors, at: &Path, context: &SecurityContext, host_users: bool) {
     id(errors, &at.child("runAsUser"), context.run_as_user);
     id(errors, &at.child("runAsGroup"), context.run_as_group);
     if let Some(mount) = context.proc_mount.as_deref() {
         known(errors, &at.child("procMount"), mount, &["Default", "Unmasked"]);
+        if host_users && mount == "Unmasked" {
+            let why = "`hostUsers` must be false to use `Unmasked`";
+            errors.invalid(&at.child("procMount"), mount, why);
+        }
     }
     if let Some(profile) = &context.seccomp_profile {
         seccomp(errors, &at.child("seccompProfile"), profile);

@@ -537,6 +537,21 @@ fn ids_are_not_negative() {
 }
 
 #[test]
+fn users_of_its_own_exclude_namespaces_of_the_host_and_allow_an_unmasked_proc() {
+    let spec = |host_users: Value, more: Value| {
+        let unmasked = with(container("a"), json!({"securityContext": {"procMount": "Unmasked"}}));
+        pod_errors(with(json!({"containers": [unmasked], "hostUsers": host_users}), more))
+    };
+    assert_eq!(spec(json!(false), json!({})), NONE);
+    let unmasked = "spec.containers[0].securityContext.procMount: Invalid value: \"Unmasked\": `hostUsers` must be false to use `Unmasked`";
+    assert_eq!(spec(json!(null), json!({"hostPID": true})), [unmasked]);
+    assert_eq!(spec(json!(true), json!({})), [unmasked]);
+    let host = ["hostNetwork", "hostPID", "hostIPC"];
+    let all = spec(json!(false), host.map(|field| (field.to_owned(), json!(true))).into_iter().collect());
+    assert_eq!(all, host.map(|field| format!("spec.{field}: Forbidden: when `hostUsers` is false")));
+}
+
+#[test]
 fn dns_settings_are_complete_and_search_names_may_have_underscores() {
     let spec = |policy: &str, config: Value| {
         pod_errors(json!({"containers": [container("a")], "dnsPolicy": policy, "dnsConfig": config}))
