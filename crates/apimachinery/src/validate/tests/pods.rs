@@ -598,7 +598,7 @@ fn what_a_pod_mentions_has_a_name_that_can_be() {
         "schedulingGates": [{"name": "a/b"}, {"name": "a/b"}, {"name": "c d"}],
         "containers": [container("m")],
     });
-    let errors = create_errors("pod", pod(spec.clone()));
+    let errors = create_errors("pod", pod(spec));
     let places: Vec<_> = errors.iter().map(|text| text.split(": ").take(2).collect::<Vec<_>>().join(" ")).collect();
     expect_test::expect![[r#"
         spec.nodeSelector Invalid value
