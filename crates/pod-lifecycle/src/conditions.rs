@@ -29,10 +29,10 @@ impl PodMachine {
         if self.plan.containers.iter().any(restart::has_restart_all_rule) {
             own.push((RESTARTING_ALL, self.restarting_all()));
         }
-        // As the kubelet's status manager does it: said only when nothing runs any more.
-        if let Some(verdict) = self.verdict.as_ref().filter(|verdict| verdict.disruption && self.has_ended()) {
+        // Said at once, so that an agent that comes back knows it; the kubelet says it at the end.
+        if let Some(verdict) = self.verdict.as_ref().filter(|verdict| verdict.disruption) {
             let message = Some(verdict.message.clone());
-            own.push((DISRUPTION_TARGET, Draft { reason: Some("TerminationByKubelet"), message, ..Draft::yes() }));
+            own.push((DISRUPTION_TARGET, Draft { reason: Some(BY_AGENT), message, ..Draft::yes() }));
         }
         let own = own.into_iter().map(|(type_, draft)| self.finish(type_, draft));
         let foreign = self.foreign_conditions.iter().cloned();
@@ -172,6 +172,12 @@ impl Draft {
     }
 }
 
+/// Returns why an agent has begun to end the pod for the node's sake, if one has.
+pub(crate) fn disruption(conditions: &[PodCondition]) -> Option<String> {
+    let by_agent = |c: &&PodCondition| c.type_ == DISRUPTION_TARGET && c.reason.as_deref() == Some(BY_AGENT);
+    conditions.iter().find(by_agent).map(|condition| condition.message.clone().unwrap_or_default())
+}
+
 /// Returns the conditions that the agent does not own.
 pub(crate) fn foreign(conditions: &[PodCondition]) -> Vec<PodCondition> {
     conditions.iter().filter(|condition| !OWN.contains(&condition.type_.as_str())).cloned().collect()
@@ -185,6 +191,7 @@ const SCHEDULED: &str = "PodScheduled";
 pub(crate) const RESTARTING_ALL: &str = "AllContainersRestarting";
 /// Shared with whoever asks for an eviction.
 const DISRUPTION_TARGET: &str = "DisruptionTarget";
+const BY_AGENT: &str = "TerminationByKubelet";
 const OWN: [&str; 8] = [
     READY_TO_START,
     INITIALIZED,

@@ -22,4 +22,7 @@ impl PodMachine {
     }
 }
 
-const REASON: &str = "Evicted";
+pub(crate) const REASON: &str = "Evicted";
+/// Grace of an eviction that is gone on with after a restart of the agent, which does not know how long it has lasted
+/// (`immediateEvictionGracePeriodSeconds`).
+pub(crate) const GRACE: Duration = Duration::from_secs(1);

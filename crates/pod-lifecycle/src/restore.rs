@@ -9,6 +9,7 @@ use crate::{
     ContainerIdx, ContainerView, Now, PodMachine, PodPlan, Role, RuntimeView, SandboxView, Timestamp, UserView,
     conditions,
     container::{Exit, Instance},
+    phase::Phase,
     probe::Seen,
     resize::Resize,
     sandbox::SandboxState,
@@ -24,6 +25,11 @@ impl PodMachine {
             machine.set_deadline();
         }
         machine.foreign_conditions = conditions::foreign(last.conditions.as_deref().unwrap_or_default());
+        let has_ended = Phase::parse(last.phase.as_deref().unwrap_or_default()).outcome().is_some();
+        let disruption = conditions::disruption(last.conditions.as_deref().unwrap_or_default());
+        if let Some(message) = disruption.filter(|_| !has_ended) {
+            machine.resume_ending(message);
+        }
         // S3-44
         let restarting = last.conditions.iter().flatten().find(|c| c.type_ == conditions::RESTARTING_ALL);
         machine.restarting_all = restarting.is_some_and(|condition| condition.status == "True");

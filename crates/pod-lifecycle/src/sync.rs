@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use crate::{
     ContainerIdx, EffectId, EventType, MonoTime, Outcome, Output, PodMachine, ProbeKind, Role, StopReason, Violation,
-    machine::Life, phase::Phase, resize, sandbox::SandboxState, start::StartStage, start::Starting, status::Verdict,
+    evict, machine::Life, phase::Phase, resize, sandbox::SandboxState, start::StartStage, start::Starting,
+    status::Verdict,
 };
 
 /// A step that is still to be taken.
@@ -160,10 +161,19 @@ impl PodMachine {
     /// ends as it would.
     pub(crate) fn shut_down(&mut self, grace: Duration) {
         if self.wants_more() {
-            let verdict = Verdict { reason: "Terminated", message: SHUTDOWN_MESSAGE.to_owned(), disruption: true };
+            let verdict = Verdict { reason: SHUTDOWN, message: SHUTDOWN_MESSAGE.to_owned(), disruption: true };
             self.verdict = Some(verdict);
             self.delete(grace);
         }
+    }
+
+    /// Goes on with what an earlier agent had begun for the node's sake: a pod that ends does so for good (contract
+    /// S4-01).
+    pub(crate) fn resume_ending(&mut self, message: String) {
+        let shut_down = message == SHUTDOWN_MESSAGE;
+        let (reason, grace) = if shut_down { (SHUTDOWN, self.plan.grace) } else { (evict::REASON, evict::GRACE) };
+        self.verdict = Some(Verdict { reason, message, disruption: true });
+        self.delete_grace = Some(self.delete_grace.map_or(grace, |old| old.min(grace)));
     }
 
     /// Takes note that the pod is to end (contract S4-02). Steps that may last are given up; those that
@@ -286,5 +296,6 @@ impl PodMachine {
 pub(crate) const ERROR_RETRY: Duration = Duration::from_secs(10);
 /// More steps than any pod can take without an answer from outside.
 const MAX_STEPS: usize = 10_000;
+const SHUTDOWN: &str = "Terminated";
 const SHUTDOWN_MESSAGE: &str = "Pod was terminated in response to imminent node shutdown.";
 const DEADLINE_MESSAGE: &str = "Pod was active on the node longer than the specified deadline";

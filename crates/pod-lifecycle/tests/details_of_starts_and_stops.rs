@@ -568,7 +568,7 @@ show stop # Failed
             0.0    = s1 Running RS #0
             0.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s2 Running RS #0
             0.0    = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
-            5.0    = [Sandbox=True Initialized=True Ready=False/PodFailed Containers=False/PodFailed]
+            5.0    = [Sandbox=True Initialized=True Ready=False/PodFailed Containers=False/PodFailed DisruptionTarget=True/TerminationByKubelet]
             5.0    > stop app within 30s (PodEnds)
             6.0    > stop s2 within 29s (PodEnds)
             6.0    > stop s1 within 29s (PodEnds)

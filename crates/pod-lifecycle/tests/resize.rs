@@ -180,13 +180,13 @@ show Evicted Disruption # Failed
         &pod("Always", &[], &["app"]),
         script,
         expect![[r#"
-        0.0    = Pending; [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:ContainerCreating rs #0
-        0.0    = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
-        5.0    ! Warning Evicted: The node was low on resource: memory.
-        5.0    = [Sandbox=True Initialized=True Ready=False/PodFailed Containers=False/PodFailed]
-        8.0    = Failed (Evicted); [Sandbox=False Initialized=True Ready=False/PodFailed Containers=False/PodFailed DisruptionTarget=True/TerminationByKubelet]; app Error(137) rs #0
-        8.0    # Failed
-    "#]],
+            0.0    = Pending; [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:ContainerCreating rs #0
+            0.0    = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
+            5.0    ! Warning Evicted: The node was low on resource: memory.
+            5.0    = [Sandbox=True Initialized=True Ready=False/PodFailed Containers=False/PodFailed DisruptionTarget=True/TerminationByKubelet]
+            8.0    = Failed (Evicted); [Sandbox=False Initialized=True Ready=False/PodFailed Containers=False/PodFailed DisruptionTarget=True/TerminationByKubelet]; app Error(137) rs #0
+            8.0    # Failed
+        "#]],
     );
     let deleted = "app: ignores TERM\nat 1s delete grace 60\nat 2s starve 1s late\nuntil 90s\nshow Evicted Error";
     check(

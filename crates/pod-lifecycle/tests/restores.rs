@@ -465,3 +465,51 @@ show app
         "#]],
     );
 }
+
+#[test]
+fn s4_01_s4_59_an_agent_that_dies_while_its_node_shuts_down_goes_on_with_that() {
+    check(
+        &pod("Never", &["s1+"], &["app"]),
+        "
+app: ignores TERM
+at 5s node shuts down
+at 10s agent restarts
+show stop # Failed Disruption
+",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
+            0.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Running RS #0
+            0.0    = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
+            5.0    = [Sandbox=True Initialized=True Ready=False/PodFailed Containers=False/PodFailed DisruptionTarget=True/TerminationByKubelet]
+            5.0    > stop app within 30s (PodEnds)
+            10.0   > stop app within 30s (PodEnds)
+            35.0   > stop s1 within 5s (PodEnds)
+            35.0   = Failed (Terminated); [Sandbox=False Initialized=True Ready=False/PodFailed Containers=False/PodFailed DisruptionTarget=True/TerminationByKubelet]; s1 Completed(0) rs #0; app Error(137) rs #0
+            35.0   > stop sandbox
+            35.0   # Failed
+        "#]],
+    );
+}
+
+#[test]
+fn s4_01_s4_56_an_agent_that_dies_while_it_evicts_a_pod_goes_on_with_that() {
+    check(
+        &pod("Always", &[], &["app"]),
+        "
+app: ignores TERM
+at 5s starve 20s The node was low on resource: memory.
+at 10s agent restarts
+show stop # Failed Disruption
+",
+        expect![[r#"
+            0.0    = Pending; [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:ContainerCreating rs #0
+            0.0    = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
+            5.0    = [Sandbox=True Initialized=True Ready=False/PodFailed Containers=False/PodFailed DisruptionTarget=True/TerminationByKubelet]
+            5.0    > stop app within 20s (PodEnds)
+            10.0   > stop app within 2s (PodEnds)
+            12.0   = Failed (Evicted); [Sandbox=False Initialized=True Ready=False/PodFailed Containers=False/PodFailed DisruptionTarget=True/TerminationByKubelet]; app Error(137) rs #0
+            12.0   > stop sandbox
+            12.0   # Failed
+        "#]],
+    );
+}

@@ -37,7 +37,11 @@ impl Guard {
     /// Takes note of what is about to happen.
     pub(crate) fn expect(&mut self, action: &Action) {
         match action {
-            Action::Delete { grace: Some(grace) } | Action::Evict(grace, ..) => self.grace = self.grace.min(*grace),
+            Action::Delete { grace: Some(grace) } | Action::Evict(grace, _, false) => {
+                self.grace = self.grace.min(*grace);
+            }
+            // An agent that comes back goes on with the least: it does not know how long this has lasted.
+            Action::Evict(grace, _, true) => self.grace = self.grace.min(*grace).min(Duration::from_secs(1)),
             Action::RecordsLost => self.remembers = false,
             Action::Delete { grace: None }
             | Action::AgentRestarts
