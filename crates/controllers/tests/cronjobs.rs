@@ -175,6 +175,23 @@ async fn s10_25_a_job_created_before_a_crash_is_adopted_and_not_created_again() 
 }
 
 #[tokio::test]
+async fn s10_25_a_job_of_somebody_else_under_that_name_is_left_alone() {
+    let clock = HandClock::at("2024-05-03T10:00:30Z");
+    let mut world = World::on(&clock).await;
+    let owner: CronJob = world.create(cronjob(json!({}))).await;
+    let made = controllers::cronjob::job_from_template(&owner, "2024-05-03T10:01:00Z".parse().unwrap());
+    let mut foreign = serde_json::to_value(made).unwrap();
+    foreign["metadata"]["ownerReferences"] = json!([]);
+    world.create::<Job>(foreign).await;
+    clock.set("2024-05-03T10:01:00.1Z");
+    world.start(options(&clock));
+    clock.set("2024-05-03T10:02:00.1Z");
+    wait_jobs(&world, &["tick-28578841", "tick-28578842"]).await;
+    let cronjob = wait_cronjob(&world, "the next one active", |c| !active(c).is_empty()).await;
+    assert_eq!(active(&cronjob), ["tick-28578842"]);
+}
+
+#[tokio::test]
 async fn s10_09_controllers_killed_after_any_write_start_one_job_for_one_time() {
     for writes in 1.. {
         let clock = HandClock::at("2024-05-03T10:00:30Z");

@@ -194,7 +194,7 @@ impl Controller {
     pub(crate) fn cronjob_changed(&self, change: &Change<'_, CronJob>, queue: &Queue<Key>) {
         let Some(new) = change.new else { return };
         let key = Key::of(&new.metadata);
-        if !change.old.is_some_and(|old| only_schedule_differs(old, new)) {
+        if !change.old.is_some_and(|old| schedule_differs(old, new)) {
             return queue.add(key);
         }
         let now = self.clock.now();
@@ -228,9 +228,6 @@ fn job_key(cronjob: &CronJob, reference: &ObjectReference) -> Key {
     Key::new(namespace, reference.name.clone().unwrap_or_default())
 }
 
-fn only_schedule_differs(old: &CronJob, new: &CronJob) -> bool {
-    let schedule = |cronjob: &CronJob| (cronjob.spec.schedule.clone(), cronjob.spec.time_zone.clone());
-    let mut moved = old.spec.clone();
-    (moved.schedule, moved.time_zone) = schedule(new);
-    schedule(old) != schedule(new) && moved == new.spec
+fn schedule_differs(old: &CronJob, new: &CronJob) -> bool {
+    (&old.spec.schedule, &old.spec.time_zone) != (&new.spec.schedule, &new.spec.time_zone)
 }

@@ -51,6 +51,13 @@ fn s9_02_numbers_are_not_negative() {
             [format!("spec.{field}: Invalid value: -1: must be greater than or equal to 0")]
         );
     }
+    for field in ["backoffLimitPerIndex", "maxFailedIndexes"] {
+        let indexed = json!({"completionMode": "Indexed", "completions": 3, "backoffLimitPerIndex": 1});
+        assert_eq!(
+            job_errors(with(indexed, json!({field: -1}))),
+            [format!("spec.{field}: Invalid value: -1: must be greater than or equal to 0")]
+        );
+    }
 }
 
 #[test]
@@ -125,6 +132,39 @@ fn s9_05_failure_policies_are_checked() {
         rules(json!({"action": "Ignore"})),
         [format!("{path}: Invalid value: specifying one of OnExitCodes and OnPodConditions is required")]
     );
+    assert_eq!(codes(json!({"operator": "NotIn", "values": [0]})), NONE);
+    let lost = json!([{"type": "DisruptionTarget"}]);
+    let both = json!({"action": "Ignore", "onExitCodes": {"operator": "In", "values": [1]}, "onPodConditions": lost});
+    let bad = [
+        (rules(both), format!("{path}: ")),
+        (
+            rules(json!({"action": "Retry", "onPodConditions": lost})),
+            format!(r#"{path}.action: Unsupported value: "Retry""#),
+        ),
+        (
+            codes(json!({"operator": "Is", "values": [1]})),
+            format!(r#"{path}.onExitCodes.operator: Unsupported value: "Is""#),
+        ),
+        (codes(json!({"operator": "In", "values": []})), format!("{path}.onExitCodes.values: ")),
+        (
+            codes(json!({"operator": "In", "values": (1..=256).collect::<Vec<_>>()})),
+            format!("{path}.onExitCodes.values: Too many: 256"),
+        ),
+        (
+            rules(json!({"action": "Ignore", "onPodConditions": vec![lost[0].clone(); 21]})),
+            format!("{path}.onPodConditions: Too many: 21"),
+        ),
+        (
+            job_errors(
+                json!({"podFailurePolicy": {"rules": vec![json!({"action": "Count", "onPodConditions": lost}); 21]}}),
+            ),
+            "spec.podFailurePolicy.rules: Too many: 21".to_owned(),
+        ),
+    ];
+    for (errors, start) in bad {
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(errors[0].starts_with(&start), "{errors:?}");
+    }
     let policy = json!({"rules": [{"action": "Ignore", "onPodConditions": [{"type": "X"}]}]});
     assert_eq!(
         job_errors(json!({"podFailurePolicy": policy, "template": {"spec": {"restartPolicy": "OnFailure"}},
@@ -166,6 +206,21 @@ fn s9_06_success_policies_name_indexes_that_exist() {
         rule(json!({})),
         [format!("{path}: Required value: at least one of succeededCount or succeededIndexes must be specified")]
     );
+    let rules = |rules: Vec<Value>| {
+        job_errors(json!({"completionMode": "Indexed", "completions": 5, "successPolicy": {"rules": rules}}))
+    };
+    let bad = [
+        (rules(vec![]), "spec.successPolicy.rules: Required value".to_owned()),
+        (rules(vec![json!({"succeededCount": 1}); 21]), "spec.successPolicy.rules: Too many: 21".to_owned()),
+        (
+            rule(json!({"succeededCount": 6})),
+            format!("{path}.succeededCount: Invalid value: 6: must be less than or equal to 5"),
+        ),
+        (rule(json!({"succeededIndexes": "0,".repeat(33_000)})), format!("{path}.succeededIndexes: Too long")),
+    ];
+    for (errors, start) in bad {
+        assert!(errors[0].starts_with(&start), "{errors:?}");
+    }
 }
 
 #[test]
@@ -194,6 +249,23 @@ fn s9_08_what_a_job_is_made_of_is_immutable() {
         change(json!({"managedBy": "example.com/x"})),
         [r#"spec.managedBy: Invalid value: "example.com/x": field is immutable"#]
     );
+    let indexed = job(json!({"completionMode": "Indexed", "completions": 2, "backoffLimitPerIndex": 1}));
+    let change_indexed = |spec: Value| update_errors("job", indexed.clone(), &json!({"spec": spec}));
+    for fine in [json!({"maxFailedIndexes": 1}), json!({"podReplacementPolicy": "Failed"})] {
+        assert_eq!(change_indexed(fine.clone()), NONE, "{fine}");
+    }
+    let rule = json!({"action": "Count", "onPodConditions": [{"type": "X", "status": "True"}]});
+    for (field, value) in [
+        ("completionMode", json!("NonIndexed")),
+        ("backoffLimitPerIndex", json!(2)),
+        ("selector", json!({"matchLabels": {"a": "b"}})),
+        ("successPolicy", json!({"rules": [{"succeededCount": 1}]})),
+        ("podFailurePolicy", json!({"rules": [rule]})),
+    ] {
+        let errors = change_indexed(json!({field: value}));
+        let refused = |e: &String| e.starts_with(&format!("spec.{field}: ")) && e.ends_with(": field is immutable");
+        assert!(errors.iter().any(refused), "{field}: {errors:?}");
+    }
     let errors = change(json!({"template": {"spec": {"containers": [container("b")]}}}));
     assert_eq!(errors.len(), 1);
     assert!(errors[0].starts_with("spec.template: Invalid value: {"), "{errors:?}");

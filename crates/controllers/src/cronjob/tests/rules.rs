@@ -1,6 +1,7 @@
 //! Rules of contract S10, one test each.
 
 use super::*;
+use crate::meta;
 
 fn plan_at(cronjob: &CronJob, jobs: &[Arc<Job>], now: &str) -> CronJobPlan {
     let missing = BTreeSet::new();
@@ -60,6 +61,23 @@ fn s10_13_more_than_100_missed_times_are_warned_about_and_the_last_is_started() 
 /// The search for missed times begins at the deadline, so what is too late is hardly ever found and
 /// told, here as in Kubernetes.
 #[test]
+fn s10_13_a_hundred_missed_times_are_not_many() {
+    assert_eq!(started(json!({}), "2024-05-03T11:40:30Z").as_deref(), Some("2024-05-03T11:40:00Z"));
+    assert_eq!(outcome(json!({}), "2024-05-03T11:41:00Z").1.len(), 1);
+}
+
+#[test]
+fn s10_04_a_zone_within_the_schedule_works_and_is_warned_about() {
+    let more = json!({"schedule": "TZ=Europe/Berlin 30 12 * * *", "timeZone": null});
+    let (start, notes) = outcome(more, "2024-05-03T10:30:00Z");
+    assert_eq!(start.as_deref(), Some("2024-05-03T10:30:00Z"));
+    assert!(
+        notes[0].starts_with("UnsupportedSchedule: CRON_TZ or TZ used in schedule \"TZ=Europe/Berlin"),
+        "{notes:?}"
+    );
+}
+
+#[test]
 fn s10_14_what_is_too_late_is_not_started() {
     let hourly = json!({"schedule": "@hourly", "startingDeadlineSeconds": 5});
     assert_eq!(started(hourly.clone(), "2024-05-03T11:00:04.9Z").as_deref(), Some("2024-05-03T11:00:00Z"));
@@ -78,6 +96,14 @@ fn s10_16_s10_28_forbid_does_not_start_beside_an_active_job() {
     let finished = [child("tick-1", json!([{"type": "Complete", "status": "True"}]))];
     let plan = plan_at(&cronjob, &finished, "2024-05-03T10:01:10Z");
     assert_eq!(plan.start, Some(time("2024-05-03T10:01:00Z")));
+}
+
+#[test]
+fn s10_16_forbid_asks_the_list_of_active_jobs_and_not_who_runs() {
+    let cronjob = cronjob(json!({"concurrencyPolicy": "Forbid"}));
+    let plan = plan_at(&cronjob, &[child("made-by-hand", json!([]))], "2024-05-03T10:01:10Z");
+    assert_eq!(plan.start, Some(time("2024-05-03T10:01:00Z")));
+    assert_eq!(plan.notes[0].reason, "UnexpectedJob");
 }
 
 #[test]
@@ -164,6 +190,24 @@ fn s10_27_nothing_is_started_by_a_cronjob_that_is_being_deleted() {
     let mut cronjob = cronjob(json!({}));
     cronjob.metadata.deletion_timestamp = cronjob.metadata.creation_timestamp.clone();
     assert_eq!(plan_at(&cronjob, &[], "2024-05-03T10:05:00Z").start, None);
+}
+
+#[test]
+fn s10_21_the_last_success_is_the_newest_of_all_children() {
+    let complete = |name: &str, at: &str| {
+        let mut job = Job::clone(&child(name, json!([{"type": "Complete", "status": "True"}])));
+        job.status.as_mut().unwrap().completion_time = Some(meta::api_time(time(at)));
+        Arc::new(job)
+    };
+    let jobs = [complete("new", "2024-05-03T10:20:00Z"), complete("old", "2024-05-03T10:10:00Z")];
+    let plan = plan_at(&cronjob(json!({"suspend": true})), &jobs, "2024-05-03T10:30:00Z");
+    assert_eq!(plan.status.last_successful_time.map(|at| at.0), Some(time("2024-05-03T10:20:00Z")));
+}
+
+#[test]
+fn s10_10_the_annotation_is_in_the_zone_of_the_cronjob() {
+    let made = job_from_template(&cronjob(json!({"timeZone": "Asia/Kolkata"})), time("2024-05-03T10:01:00Z"));
+    assert_eq!(made.metadata.annotations.unwrap()[SCHEDULED_TIMESTAMP], "2024-05-03T15:31:00+05:30");
 }
 
 #[test]
