@@ -49,7 +49,7 @@ mod volumes;
 
 pub use agent::{Kubelet, KubeletError};
 pub use eviction::{EvictionFlagError, EvictionFlags, EvictionOptions, ImageGcOptions};
-pub use options::Options;
+pub use options::{MAX_BACK_OFF, Options};
 pub use streaming::{PodName, SessionError};
 pub use timeline::TimelineRecord;
 pub use userns::release_host_ids;

@@ -1,6 +1,6 @@
 //! What the agent is told at its start.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use tokio::sync::broadcast;
 
@@ -34,6 +34,8 @@ pub struct Options {
     pub seccomp_default: bool,
     /// Most pods at a time, as reported and enforced.
     pub max_pods: u32,
+    /// Longest time that a container which ended waits for its restart (`crashLoopBackOff.maxContainerRestartPeriod`).
+    pub longest_back_off: Duration,
     /// What the node evicts pods and removes images for; by default for nothing.
     pub eviction: EvictionOptions,
     /// Whether the node renews a lease and reports what changed on it for as long as it runs. The node of a single
@@ -58,6 +60,7 @@ impl Options {
             cluster_domain: "cluster.local".to_owned(),
             seccomp_default: false,
             max_pods: DEFAULT_MAX_PODS,
+            longest_back_off: MAX_BACK_OFF,
             eviction: EvictionOptions::default(),
             heartbeat: false,
             recorder: None,
@@ -67,3 +70,5 @@ impl Options {
 
 /// One kubelet default is 110; a single machine of ours is meant to carry a thousand.
 const DEFAULT_MAX_PODS: u32 = 1000;
+/// Longest crash back-off unless told otherwise (kubelet.go `MaxCrashLoopBackOff`).
+pub const MAX_BACK_OFF: Duration = Duration::from_secs(300);

@@ -125,13 +125,14 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
         let host_ips = node.options.node_ips.iter().map(ToString::to_string).collect();
         let (status, queue) = status_queue::channel();
         let status_writer = tokio::spawn(status::writer(api, queue, Arc::clone(&pod), host_ips));
-        let machine = match seen {
+        let mut machine = match seen {
             None => PodMachine::new(plan.clone(), now, seed),
             Some(seen) => {
                 let last = pod.status.clone().unwrap_or_default();
                 PodMachine::restore(plan.clone(), &last, seen, now, seed)
             }
         };
+        machine.limit_back_off(node.options.longest_back_off);
         let membership = node.roster.join(&plan.uid, inbox.desired.clone());
         let look = storage_limits::has_limit(&plan.pod).then(|| tokio::time::interval(storage_limits::INTERVAL));
         Self {
@@ -428,9 +429,14 @@ async fn next_look(look: &mut Option<Interval>) {
     }
 }
 
-/// Tells whether an update concerns the machine: everything but its own status does.
+/// Tells whether an update concerns the machine: everything but its own status does, and an end that others declare.
 fn matters(old: &Pod, new: &Pod) -> bool {
-    old.spec != new.spec
+    let is_over = |pod: &Pod| {
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        matches!(phase, Some("Succeeded" | "Failed"))
+    };
+    (is_over(new) && !is_over(old))
+        || old.spec != new.spec
         || old.metadata.generation != new.metadata.generation
         || old.metadata.labels != new.metadata.labels
         || old.metadata.annotations != new.metadata.annotations

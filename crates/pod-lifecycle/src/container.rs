@@ -141,6 +141,13 @@ impl Exit {
         Self { reason: RESTARTING_ALL.to_owned(), ..Self::unknown("") }
     }
 
+    /// Returns the exit of an init container of which nothing is known but that mains came after it (contract S3-55).
+    pub(crate) fn forgotten_success() -> Self {
+        let message = "Unable to get init container status from container runtime and pod has been initialized, \
+                       treat it as exited normally";
+        Self { exit_code: 0, reason: "Completed".to_owned(), ..Self::unknown(message) }
+    }
+
     /// Returns the exit of a container of which nothing is known.
     pub(crate) fn unknown(message: &str) -> Self {
         Self {

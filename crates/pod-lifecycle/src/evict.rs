@@ -10,6 +10,7 @@ impl PodMachine {
     /// that has to go for the node's sake. One that is being deleted goes on with this grace if that is shorter; one
     /// that is ending for another reason goes on as it does.
     pub(crate) fn evict(&mut self, message: String, grace: Duration, disruption: bool) {
+        self.expect_kill_within(grace);
         if self.delete_grace.is_some() && self.verdict.is_none() {
             return self.delete(grace);
         }
@@ -22,6 +23,18 @@ impl PodMachine {
     }
 }
 
+impl PodMachine {
+    /// Lets it be told if the pod is not killed half as long again after this grace (contract S4-60; kubelet
+    /// `pod_workers.go` `killPodNow`).
+    pub(crate) fn expect_kill_within(&mut self, grace: Duration) {
+        if matches!(self.life, Life::Active | Life::Stopping) && self.patience_ends.is_none() {
+            self.patience_ends = Some(self.now.mono + (grace + grace / 2).max(SHORTEST_PATIENCE));
+        }
+    }
+}
+
+/// How long a kill may take at least (contract S4-60).
+const SHORTEST_PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) const REASON: &str = "Evicted";
 /// Grace of an eviction that is gone on with after a restart of the agent, which does not know how long it has lasted
 /// (`immediateEvictionGracePeriodSeconds`).

@@ -11,8 +11,9 @@ use crate::{
     ContainerIdx, Deadline, Effect, EffectId, EffectResult, EventType, HookKind, Input, Moment, MomentKind, MonoTime,
     Now, Outcome, Output, PodEvent, PodPlan, PodUpdate, ProbeKind, Timer, Timestamp, Violation,
     container::Container,
+    phase::Phase,
     resize::Resize,
-    restart::BackOff,
+    restart::{BackOff, MAX_DELAY},
     sandbox::Sandbox,
     status::{Shown, Verdict},
     stop_order::Kill,
@@ -49,6 +50,8 @@ pub struct PodMachine {
     pub(crate) sandbox: Sandbox,
     /// Containers in the plan's order.
     pub(crate) containers: Vec<Container>,
+    /// Longest crash back-off of the node (contract S3-27).
+    pub(crate) longest_back_off: Duration,
     /// Image pull back-off, by image.
     pub(crate) images: BTreeMap<String, (BackOff, MonoTime, String)>,
     /// What the pass going on has still to do.
@@ -61,6 +64,8 @@ pub struct PodMachine {
     /// The pass has done something that its status does not show yet.
     pub(crate) acted: bool,
     pub(crate) retry_at: Option<MonoTime>,
+    /// When those who have the pod killed for the node's sake stop waiting for it (contract S4-60).
+    pub(crate) patience_ends: Option<MonoTime>,
     /// All containers are being restarted (contract S3-40).
     pub(crate) restarting_all: bool,
     pub(crate) resize: Resize,
@@ -119,6 +124,12 @@ impl PodMachine {
         machine
     }
 
+    /// Makes no crash back-off longer than this; the usual is five minutes (contract S3-27; kubelet
+    /// `crashLoopBackOff.maxContainerRestartPeriod`). To be called before the first input.
+    pub fn limit_back_off(&mut self, longest: Duration) {
+        self.longest_back_off = longest;
+    }
+
     /// Takes one input. Cannot fail: what cannot be is noted for [`PodMachine::check`] and changes nothing.
     pub fn handle(&mut self, now: Now, input: Input) {
         self.now = Now { mono: self.now.mono.max(now.mono), wall: now.wall };
@@ -161,6 +172,7 @@ impl PodMachine {
             volume_failures: 0,
             sandbox: Sandbox::default(),
             containers: plan.indices().map(|_| Container::default()).collect(),
+            longest_back_off: MAX_DELAY,
             images: BTreeMap::new(),
             agenda: VecDeque::new(),
             job: None,
@@ -168,6 +180,7 @@ impl PodMachine {
             dirty: true,
             acted: false,
             retry_at: None,
+            patience_ends: None,
             restarting_all: false,
             resize: Resize::default(),
             shown,
@@ -233,6 +246,7 @@ impl PodMachine {
             return self.violate(Violation::OtherPod { uid: update.plan.uid });
         }
         self.foreign_conditions = crate::conditions::foreign(&update.foreign_conditions);
+        let told = update.plan.pod.status.clone().unwrap_or_default();
         let before = std::mem::replace(&mut self.plan, update.plan);
         self.set_deadline();
         for idx in self.plan.indices().skip(self.containers.len()).collect::<Vec<_>>() {
@@ -243,6 +257,7 @@ impl PodMachine {
             Life::Active => {
                 self.note_resize(&before, update.pending);
                 self.dirty = true;
+                self.believe_end(told);
             }
             Life::Stopping => self.publish(),
             Life::Ended(_) | Life::Finished => {}
@@ -253,6 +268,17 @@ impl PodMachine {
     pub(crate) fn set_deadline(&mut self) {
         let age = self.now.wall.since(self.start_time);
         self.deadline_at = self.plan.active_deadline.map(|deadline| self.now.mono + deadline.saturating_sub(age));
+    }
+
+    /// A pod that others have declared to be over is ended, and stays what it was declared to be (contract S4-02,
+    /// S5-44; kubelet `pod_workers.go` `UpdatePod`).
+    fn believe_end(&mut self, told: PodStatus) {
+        let over = |status: &PodStatus| Phase::parse(status.phase.as_deref().unwrap_or_default()).outcome().is_some();
+        if over(&told) && !over(&self.published) {
+            self.published.phase = told.phase;
+            (self.published.reason, self.published.message) = (told.reason, told.message);
+            self.delete(self.plan.grace);
+        }
     }
 
     /// Starts an effect.
@@ -307,6 +333,11 @@ impl PodMachine {
             self.deadline_hit = true;
             self.dirty = true;
         }
+        if self.patience_ends.is_some_and(|at| at <= now) {
+            self.patience_ends = None;
+            let text = "Container runtime did not kill the pod within specified grace period.";
+            self.event(None, EventType::Warning, "ExceededGracePeriod", text);
+        }
         for container in &mut self.containers {
             if container.wake.is_some_and(|(at, _)| at <= now) {
                 container.wake = None;
@@ -324,10 +355,11 @@ impl PodMachine {
             Life::Stopping => vec![(self.retry_at, Timer::Retry)],
             Life::Ended(_) | Life::Finished => none,
         };
+        let of_kill = self.patience_ends.map(|at| Deadline { at, why: Timer::KillPatience });
         let of_pod = of_pod.into_iter().filter_map(|(at, why)| Some(Deadline { at: at?, why }));
         let active = self.life == Life::Active;
         let wakes = self.containers.iter().filter(|_| active).filter_map(|c| c.wake);
         let wakes = wakes.map(|(at, why)| Deadline { at, why });
-        of_pod.chain(wakes).chain(self.kill_deadlines()).chain(self.probe_deadlines()).min()
+        of_pod.chain(of_kill).chain(wakes).chain(self.kill_deadlines()).chain(self.probe_deadlines()).min()
     }
 }

@@ -61,6 +61,8 @@ pub enum Timer {
     KillBudget(ContainerIdx),
     /// `activeDeadlineSeconds` is over.
     ActiveDeadline,
+    /// The pod should have been killed for the node's sake by now.
+    KillPatience,
 }
 
 /// The three probes.

@@ -82,10 +82,18 @@ impl BackOff {
         (entry.key == key && event - entry.advanced <= RESET_AFTER).then_some(entry.delay)
     }
 
-    /// Returns when the window that opened at `event` closes, if it is still open.
-    pub(crate) fn open_until(&self, key: &str, event: MonoTime, now: MonoTime) -> Option<MonoTime> {
-        let until = event + self.delay(key, event)?;
-        (now < until).then_some(until)
+    /// Returns how long the window that opened at `event` is, no longer than `longest`, and when it closes, if it is
+    /// still open.
+    pub(crate) fn window(
+        &self,
+        key: &str,
+        event: MonoTime,
+        now: MonoTime,
+        longest: Duration,
+    ) -> Option<(Duration, MonoTime)> {
+        let delay = self.delay(key, event)?.min(longest);
+        let until = event + delay;
+        (now < until).then_some((delay, until))
     }
 
     /// Takes note of another attempt: the next delay is twice as long (contract S3-20, S3-21).
@@ -107,7 +115,7 @@ pub(crate) fn go_duration(delay: Duration) -> String {
 
 /// First delay (contract S3-20; kubelet.go `backOffPeriod`, `containerBackOff`).
 const INITIAL_DELAY: Duration = Duration::from_secs(10);
-/// Longest delay (contract S3-20; kubelet.go `MaxCrashLoopBackOff`).
+/// Longest delay (contract S3-20; kubelet.go `MaxCrashLoopBackOff`, `imageBackOff`).
 pub(crate) const MAX_DELAY: Duration = Duration::from_secs(300);
 /// A delay that was not advanced for longer than this is forgotten (contract S3-23).
 const RESET_AFTER: Duration = Duration::from_secs(600);
@@ -193,8 +201,8 @@ mod tests {
     fn s3_22_window_counts_from_the_exit() {
         let mut back_off = BackOff::default();
         back_off.advance("x", at(5), at(5));
-        assert_eq!(back_off.open_until("x", at(30), at(31)), Some(at(40)));
-        assert_eq!(back_off.open_until("x", at(30), at(40)), None);
+        assert_eq!(back_off.window("x", at(30), at(31), MAX_DELAY), Some((INITIAL_DELAY, at(40))));
+        assert_eq!(back_off.window("x", at(30), at(40), MAX_DELAY), None);
     }
 
     #[test]
@@ -202,16 +210,9 @@ mod tests {
         let mut back_off = BackOff::default();
         back_off.advance("x", at(0), at(0));
         assert_eq!(back_off.delay("x", at(600)), Some(INITIAL_DELAY));
-        assert_eq!(back_off.open_until("x", at(601), at(602)), None);
+        assert_eq!(back_off.window("x", at(601), at(602), MAX_DELAY), None);
         back_off.advance("x", at(601), at(601));
         assert_eq!(back_off.delay("x", at(601)), Some(INITIAL_DELAY));
-    }
-
-    #[test]
-    fn s3_20_another_image_starts_afresh() {
-        let mut back_off = BackOff::default();
-        back_off.advance("app busybox:1", at(0), at(0));
-        assert_eq!(back_off.open_until("app busybox:2", at(1), at(2)), None);
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl PodMachine {
 
     /// S3-59: a container that ran and of which the runtime has nothing any more has ended unseen.
     fn without_record(&self, idx: ContainerIdx, shown: Shown) -> Shown {
-        if !shown.is_running() {
+        if !shown.is_running() || self.containers[idx.index()].current.is_some() {
             return shown;
         }
         let count = shown.restart_count + u32::from(self.delete_grace.is_none());

@@ -9,7 +9,7 @@ use crate::{
     container::Instance,
     machine::Purpose,
     plan::ImageNeed,
-    restart::go_duration,
+    restart::{MAX_DELAY, go_duration},
     sync::{Active, ERROR_RETRY},
 };
 
@@ -71,15 +71,16 @@ impl PodMachine {
 
     /// Returns whether a crash back-off holds the container (contract S3-21, S3-26; kubelet `doBackOff`).
     fn crash_back_off(&mut self, idx: ContainerIdx, event: MonoTime) -> bool {
-        let key = self.plan.container(idx).image().to_owned();
+        // S3-20: another image and other resources start afresh.
+        let plan = self.plan.container(idx);
+        let key = format!("{} {:?}", plan.image(), plan.spec.resources);
         let now = self.now;
         let container = &mut self.containers[idx.index()];
-        let Some(until) = container.crash.open_until(&key, event, now.mono) else {
+        let Some((delay, until)) = container.crash.window(&key, event, now.mono, self.longest_back_off) else {
             container.crash.advance(&key, event, now.mono);
             return false;
         };
         container.wake = Some((until, Timer::Backoff(idx)));
-        let delay = container.crash.delay(&key, event).unwrap_or_default();
         let first = container.told.replace(until) != Some(until);
         let name = self.plan.container(idx).name().to_owned();
         let pod = self.plan.full_name();
@@ -101,7 +102,7 @@ impl PodMachine {
     fn image_back_off(&mut self, idx: ContainerIdx, need: &ImageNeed) -> bool {
         let image = &need.image;
         let Some((back_off, failed, cause)) = self.images.get(image) else { return false };
-        let Some(until) = back_off.open_until(image, *failed, self.now.mono) else { return false };
+        let Some((_, until)) = back_off.window(image, *failed, self.now.mono, MAX_DELAY) else { return false };
         let text = format!("Back-off pulling image {image:?}");
         let message = format!("{text}: {cause}");
         let container = &mut self.containers[idx.index()];

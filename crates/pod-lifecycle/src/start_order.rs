@@ -101,6 +101,10 @@ impl PodMachine {
         succeeded && self.plan.restart_policy == RestartPolicy::OnFailure
     }
 
+    pub(crate) fn any_main_created(&self) -> bool {
+        self.plan.main_indices().any(|idx| self.containers[idx.index()].current.is_some())
+    }
+
     /// Scans from the last init entry to the first and trusts the latest evidence (contract S2-16).
     fn init_actions(&self) -> InitActions {
         let mut actions = InitActions { initialised: self.plan.init_count() == 0, ..InitActions::default() };

@@ -67,6 +67,12 @@ impl Shown {
         matches!(&self.state, ShownState::Waiting { reason: Some(reason), .. } if reason == RESTARTING_ALL)
     }
 
+    /// Returns whether it waits for the first start after a restart of all containers, which is no failure of its own.
+    fn comes_after_reset(&self) -> bool {
+        let waits = matches!(self.state, ShownState::Waiting { .. });
+        waits && self.last.as_ref().is_some_and(|exit| exit.reason == RESTARTING_ALL)
+    }
+
     fn exit(&self) -> Option<&Exit> {
         match &self.state {
             ShownState::Terminated(exit) => Some(exit),
@@ -90,6 +96,12 @@ impl Shown {
             ShownState::Running { .. } => MemberState::Running { started },
             ShownState::Terminated(exit) => MemberState::Terminated(code(exit)),
         }
+    }
+
+    /// Returns how what was there before this instance has ended, when there is no record of it any more (kubelet
+    /// `kubelet_pods.go` `convertContainerStatus`).
+    fn last_before(&self, id: &str) -> Option<Exit> {
+        self.exit().filter(|_| self.id.as_deref() != Some(id)).or(self.last.as_ref()).cloned()
     }
 
     fn last_code(&self) -> Option<i32> {
@@ -116,6 +128,13 @@ impl PodMachine {
                 ..Shown::never_ran(&self.plan, idx)
             },
             None if old.exit().is_some() => old.clone(),
+            // S3-55: a main would not be there if it had not succeeded.
+            None if self.plan.container(idx).role == Role::Init
+                && container.previous.is_none()
+                && self.any_main_created() =>
+            {
+                Shown { state: ShownState::Terminated(Exit::forgotten_success()), ..old.clone() }
+            }
             None => Shown {
                 restart_count: old.restart_count,
                 last: exit_of_previous.or_else(|| old.last.clone()),
@@ -133,7 +152,7 @@ impl PodMachine {
                         .exit()
                         .map_or(ShownState::Waiting { reason: None, message: None }, ShownState::Terminated), // S5-14
                 },
-                last: exit_of_previous,
+                last: exit_of_previous.or_else(|| old.last_before(&instance.view.id)),
             },
         };
         self.show_blocked(idx, &mut shown);
@@ -206,6 +225,7 @@ impl PodMachine {
             role: plan.role,
             state: shown.member_state(plan.role, self.shown_started(idx)),
             restartable: self.containers[idx.index()].is_reset()
+                || shown.comes_after_reset()
                 || shown.last_code().is_some_and(|code| restart::should_restart(plan, code)),
         }
     }
@@ -279,7 +299,9 @@ impl PodMachine {
         let verdict = self.verdict.as_ref().filter(|_| phase.outcome().is_some());
         let api = self.plan.pod.status.as_ref();
         let resources = self.plan.pod.spec.as_ref().and_then(|spec| spec.resources.clone());
-        let ips: Vec<_> = self.sandbox.newest().iter().flat_map(|view| &view.ips).map(ToString::to_string).collect();
+        let ips = self.sandbox.newest().map(|view| view.ips.iter().map(|ip| PodIP { ip: ip.to_string() }).collect());
+        // S5-47: kept for as long as no other sandbox is there.
+        let ips: Vec<_> = ips.or_else(|| self.published.pod_ips.clone()).unwrap_or_default();
         let init = self.plan.init_indices().map(|idx| self.container_status(idx)).collect::<Vec<_>>();
         let mut main = self.plan.main_indices().map(|idx| self.container_status(idx)).collect::<Vec<_>>();
         main.sort_by(|a, b| a.name.cmp(&b.name)); // S5-01
@@ -293,8 +315,8 @@ impl PodMachine {
             start_time: Some(self.start_time.to_k8s()),
             observed_generation: (self.plan.generation != 0).then_some(self.plan.generation),
             qos_class: api.and_then(|status| status.qos_class.clone()),
-            pod_ip: ips.first().cloned(),
-            pod_ips: (!ips.is_empty()).then(|| ips.into_iter().map(|ip| PodIP { ip }).collect()),
+            pod_ip: ips.first().map(|first| first.ip.clone()),
+            pod_ips: (!ips.is_empty()).then_some(ips),
             init_container_statuses: (!init.is_empty()).then_some(init),
             container_statuses: Some(main),
             ephemeral_container_statuses: (!ephemeral.is_empty()).then_some(ephemeral),

@@ -160,6 +160,7 @@ impl PodMachine {
     /// Takes note that the node shuts down (contract S4-59; kubelet `nodeshutdown_manager.go`). A pod that ends anyway
     /// ends as it would.
     pub(crate) fn shut_down(&mut self, grace: Duration) {
+        self.expect_kill_within(grace);
         if self.wants_more() {
             let verdict = Verdict { reason: SHUTDOWN, message: SHUTDOWN_MESSAGE.to_owned(), disruption: true };
             self.verdict = Some(verdict);
@@ -242,6 +243,7 @@ impl PodMachine {
 
     /// Nothing runs any more: the terminal status goes out, then the rest is removed (contract S4-44, S4-45).
     fn end(&mut self) {
+        self.patience_ends = None;
         self.refresh();
         let computed = self.computed_phase(true);
         // S4-43: a pod that never got that far has failed.

@@ -410,3 +410,20 @@ fn s5_45_a_reason_goes_with_its_phase() {
     assert_eq!(found("Running", "Lost"), Some("Lost".to_owned()));
     assert_eq!(found("Pending", "Full"), None);
 }
+
+#[test]
+fn s3_55_s5_08_an_init_container_without_a_record_has_succeeded_when_a_main_was_made() {
+    let status = serde_json::json!({"phase": "Pending", "initContainerStatuses": [{"name": "i1", "image": "i1",
+        "imageID": "", "ready": false, "restartCount": 2, "containerID": "podrig://i",
+        "state": {"running": {"startedAt": "1970-01-01T00:00:00Z"}}}]});
+    let status = serde_json::from_value(status).expect("a status");
+    let found = Found::new(&pod("Never", &["i1"], &["app"]), &status, &[("app", 0, "new", running())]);
+    let init = found.machine.status().init_container_statuses.expect("statuses").remove(0);
+    let ended = init.state.and_then(|state| state.terminated).expect("it has ended");
+    assert_eq!((ended.exit_code, ended.reason.as_deref()), (0, Some("Completed")));
+    let message = "Unable to get init container status from container runtime and pod has been initialized, \
+                   treat it as exited normally";
+    assert_eq!(ended.message.as_deref(), Some(message));
+    // As everywhere, one that ran and is missing counts as one more.
+    assert_eq!((init.ready, init.restart_count), (true, 3));
+}

@@ -444,9 +444,10 @@ fn s7_10_pre_stop_runs_before_a_resize_restart_and_not_where_nothing_is_left_to_
             5.0    > stop s1 within 2s (RestartAll)
             5.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; s1 Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137); app Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137); other Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137)
             5.0    > start s1
+            5.0    = s1 Running RS #1 last=RestartingAllContainers(137)
             5.0    > start app
             5.0    > start other
-            5.0    = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #1; other Running RS #1
+            5.0    = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #1 last=RestartingAllContainers(137); other Running RS #1 last=RestartingAllContainers(137)
         "#]],
     );
 }

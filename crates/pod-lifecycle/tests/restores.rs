@@ -196,29 +196,29 @@ fn s3_09_s3_59_containers_whose_records_are_gone_have_ended_unseen_and_start_ane
         &pod("Always", &["i1", "s1+"], &["app"]),
         "i1: runs 1s\nat 5s records lost\nuntil 9s",
         expect![[r#"
-        0.0    = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; i1 Waiting:PodInitializing rs #0; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
-        0.0    > prepare volumes
-        0.0    > create sandbox 0
-        0.0    = [Sandbox=True Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]
-        0.0    > start i1
-        0.0    = i1 Running rS #0
-        1.0    = i1 Completed(0) Rs #0
-        1.0    > start s1
-        1.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Running RS #0
-        1.0    > start app
-        1.0    = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
-        5.0    = [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #1 last=ContainerStatusUnknown(137); app Waiting:PodInitializing rs #1 last=ContainerStatusUnknown(137)
-        5.0    > prepare volumes
-        5.0    > create sandbox 1
-        5.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]
-        5.0    > start i1
-        5.0    = Pending; i1 Running rS #1
-        6.0    = Running; i1 Completed(0) Rs #1
-        6.0    > start s1
-        6.0    = s1 Running RS #1
-        6.0    > start app
-        6.0    = [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #1
-    "#]],
+            0.0    = Pending; [Sandbox=False Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; i1 Waiting:PodInitializing rs #0; s1 Waiting:PodInitializing rs #0; app Waiting:PodInitializing rs #0
+            0.0    > prepare volumes
+            0.0    > create sandbox 0
+            0.0    = [Sandbox=True Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]
+            0.0    > start i1
+            0.0    = i1 Running rS #0
+            1.0    = i1 Completed(0) Rs #0
+            1.0    > start s1
+            1.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Running RS #0
+            1.0    > start app
+            1.0    = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
+            5.0    = [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; s1 Waiting:PodInitializing rs #1 last=ContainerStatusUnknown(137); app Waiting:PodInitializing rs #1 last=ContainerStatusUnknown(137)
+            5.0    > prepare volumes
+            5.0    > create sandbox 1
+            5.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]
+            5.0    > start i1
+            5.0    = Pending; i1 Running rS #1 last=Completed(0)
+            6.0    = Running; i1 Completed(0) Rs #1 last=Completed(0)
+            6.0    > start s1
+            6.0    = s1 Running RS #1 last=ContainerStatusUnknown(137)
+            6.0    > start app
+            6.0    = [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #1 last=ContainerStatusUnknown(137)
+        "#]],
     );
 }
 
@@ -331,7 +331,7 @@ show create sandbox = start
             5.0    > create sandbox 1
             5.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]
             5.0    > start a
-            5.0    = a Running RS #1; b Waiting:ErrImagePull rs #0
+            5.0    = a Running RS #1 last=ContainerStatusUnknown(137); b Waiting:ErrImagePull rs #0
             5.0    = b Waiting:ImagePullBackOff rs #0
             15.0   > start b
             15.0   = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; b Running RS #0

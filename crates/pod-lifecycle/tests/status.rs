@@ -8,7 +8,7 @@ use pod_lifecycle::{
     ContainerView, Effect, EffectId, EffectResult, Input, MomentKind, Output, PodPlan, PodUpdate, ProbeOutcome,
 };
 use serde_json::json;
-use testkit::engine::{Script, World, check, pod, pod_from_yaml};
+use testkit::engine::{Script, World, check, pod, pod_from_yaml, transcript};
 
 /// Plays a script and returns the last status.
 fn last_status(yaml: &str, script: &str) -> PodStatus {
@@ -229,13 +229,23 @@ fn s3_26_s5_03_the_messages_of_waiting_containers() {
         message("app: image missing ErrImageNeverPull\nuntil 3s"),
         message("app: config fails until 9s\nuntil 3s"),
         message("volumes fail until 9s\nuntil 1s"),
+        message("app: image missing InvalidImageName\nuntil 3s"),
+        message("app: image missing ImageInspectError\nuntil 3s"),
+        message("app: image missing RegistryUnavailable\nuntil 3s"),
+        message("app: image missing SignatureValidationFailed\nuntil 3s"),
+        message("app: cannot start\nuntil 0s"),
     ];
     expect![[r#"
         CrashLoopBackOff: back-off 10s restarting failed container=app pod=pod_default(uid-1)
         ImagePullBackOff: Back-off pulling image "app": ErrImagePull: no such image
         ErrImageNeverPull: no such image
         CreateContainerConfigError: configmap "c" not found
-        ContainerCreating: "#]]
+        ContainerCreating: 
+        InvalidImageName: no such image
+        ImageInspectError: no such image
+        ImagePullBackOff: Back-off pulling image "app": RegistryUnavailable: no such image
+        ImagePullBackOff: Back-off pulling image "app": SignatureValidationFailed: no such image
+        CrashLoopBackOff: back-off 10s restarting failed container=app pod=pod_default(uid-1)"#]]
     .assert_eq(&messages.join("\n"));
 }
 
@@ -255,6 +265,52 @@ fn s5_02_one_init_entry_makes_all_wait_for_initialisation() {
             0.0    = Pending; [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:ContainerCreating rs #0
         "#]],
     );
+}
+
+#[test]
+fn s5_35_s5_02_s5_12_the_first_status_tells_of_every_container() {
+    let world = play(&pod("Always", &["i", "s+"], &["b", "a"]), "volumes fail until 5s\nuntil 1s");
+    let first = world.said().iter().find_map(|said| match &said.output {
+        Output::Status(status) => Some(status.clone()),
+        Output::Run { .. } | Output::Cancel(_) | Output::Event(_) => None,
+        Output::Moment(_) | Output::Finished(_) | Output::Wait(_) => None,
+    });
+    let first = first.expect("a status");
+    let statuses = first.init_container_statuses.iter().chain(&first.container_statuses).flatten();
+    let texts = statuses.map(|status| {
+        let waiting = status.state.as_ref().and_then(|state| state.waiting.clone()).unwrap_or_default();
+        let (name, image, count) = (&status.name, &status.image, status.restart_count);
+        let flags = (status.ready, status.started, &status.image_id, &status.container_id);
+        format!("{name} {image} #{count} {} {flags:?}", waiting.reason.unwrap_or_default())
+    });
+    expect![[r#"
+        i i #0 PodInitializing (false, Some(false), "", None)
+        s s #0 PodInitializing (false, Some(false), "", None)
+        a a #0 PodInitializing (false, Some(false), "", None)
+        b b #0 PodInitializing (false, Some(false), "", None)"#]]
+    .assert_eq(&texts.collect::<Vec<_>>().join("\n"));
+    let initialized = first.conditions.iter().flatten().find(|condition| condition.type_ == "Initialized");
+    assert_eq!(initialized.and_then(|found| found.reason.as_deref()), Some("ContainersNotInitialized"));
+    assert_eq!(first.observed_generation, Some(1));
+}
+
+#[test]
+fn s5_47_the_address_of_a_pod_stays_after_its_end() {
+    let address = |script: &str| last_status(&pod("Never", &[], &["app"]), script).pod_ip;
+    let after =
+        ["app: runs 1s", "app: runs 9s\nat 5s sandbox lost", "app: runs 1s\nat 0.5s agent dies after 4 behind 0"];
+    assert_eq!(after.map(address), [(); 3].map(|()| Some("10.0.0.2".to_owned())));
+}
+
+#[test]
+fn s1_34_no_label_and_no_annotation_decides_anything() {
+    let script = "at 1s exit s 1\nat 2s exit app 0\nverbose";
+    let plain = pod("Never", &["i", "s+"], &["app"]);
+    let marked = format!(
+        "metadata:\n  labels: {{app: s, sidecar: app}}\n  annotations: {{kubectl.kubernetes.io/default-container: s, \
+         sidecar.istio.io/inject: \"false\"}}\n{plain}"
+    );
+    assert_eq!(transcript(&marked, script), transcript(&plain, script));
 }
 
 #[test]

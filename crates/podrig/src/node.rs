@@ -45,6 +45,8 @@ pub struct NodeOptions {
     pub cron_jobs: bool,
     /// Where a server keeps its objects. `None`: in memory, and with no controllers but those of what ends.
     pub objects: Option<PathBuf>,
+    /// Longest crash back-off.
+    pub longest_back_off: Duration,
     /// What pods are evicted and images removed for.
     pub eviction: kubelet::EvictionOptions,
     /// How the API server is set up.
@@ -58,6 +60,7 @@ impl Default for NodeOptions {
         Self {
             cron_jobs: true,
             objects: None,
+            longest_back_off: kubelet::MAX_BACK_OFF,
             eviction: kubelet::EvictionOptions::default(),
             api: apiserver::Options::default(),
             shim: PathBuf::from("/proc/self/exe"),
@@ -128,6 +131,7 @@ impl Node {
             Arc::clone(&runtime),
             kubelet::Options {
                 node_ips: vec![primary_address()],
+                longest_back_off: options.longest_back_off,
                 eviction: options.eviction.clone(),
                 heartbeat: options.objects.is_some(),
                 recorder: Some(timeline.clone()),

@@ -55,6 +55,7 @@ impl Guard {
             | Action::Deadline(_)
             | Action::Resize { .. }
             | Action::Debug(_)
+            | Action::Phase(_)
             | Action::Behaves { .. } => {}
         }
     }

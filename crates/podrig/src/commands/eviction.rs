@@ -88,7 +88,7 @@ impl ImageGc {
 }
 
 /// Parses a duration as the kubelet does: `1m30s`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let nanos = apimachinery::duration::parse(text).and_then(|nanos| u64::try_from(nanos).ok());
     nanos.map(Duration::from_nanos).ok_or_else(|| format!("time: invalid duration {text:?}"))
 }

@@ -1,9 +1,9 @@
 //! `podrig serve`: a Kubernetes API for kubectl, with this machine as its only node.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use super::{
-    eviction::{Eviction, ImageGc},
+    eviction::{Eviction, ImageGc, duration},
     require_root,
 };
 use crate::{
@@ -38,6 +38,11 @@ pub(crate) struct Args {
     #[arg(long)]
     stop_pods: bool,
 
+    /// Longest time that a container which ended waits for its restart, from 1s to 300s
+    ///
+    /// A kubelet's `crashLoopBackOff.maxContainerRestartPeriod`. The first wait is ten seconds, or this if it is less.
+    #[arg(long, default_value = "300s", value_name = "TIME", value_parser = restart_period)]
+    max_container_restart_period: Duration,
     /// How logs are written to stderr
     #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,
@@ -48,6 +53,22 @@ pub(crate) struct Args {
     #[command(flatten)]
     images: ImageGc,
 }
+
+/// Parses the longest crash back-off (pkg/kubelet/apis/config/validation).
+fn restart_period(text: &str) -> Result<Duration, String> {
+    let period = duration(text)?;
+    if !(SHORTEST_RESTART_PERIOD..=kubelet::MAX_BACK_OFF).contains(&period) {
+        let seconds = period.as_secs_f64();
+        return Err(format!(
+            "invalid configuration: CrashLoopBackOff.MaxContainerRestartPeriod (got: {seconds} seconds) must be set \
+             between 1s and 300s"
+        ));
+    }
+    Ok(period)
+}
+
+/// Shortest limit of crash back-offs.
+const SHORTEST_RESTART_PERIOD: Duration = Duration::from_secs(1);
 
 /// How logs look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -63,11 +84,35 @@ pub(crate) fn main(args: &Args, dirs: &Dirs) -> Result<Exit, CommandError> {
     let mut eviction = args.eviction.options(DEFAULT_EVICTION_HARD)?;
     eviction.images = Some(args.images.options()?);
     require_root()?;
-    let settings = Settings { listen: args.listen, stop_pods: args.stop_pods, eviction };
+    let settings = Settings {
+        listen: args.listen,
+        stop_pods: args.stop_pods,
+        longest_back_off: args.max_container_restart_period,
+        eviction,
+    };
     let instance = Instance::open_server(dirs).map_err(|error| match error.is::<ServerRuns>() {
         true => CommandError::from(error).hint("end it, or choose another --data-dir"),
         false => error.into(),
     })?;
     serve::serve(dirs, instance, &settings, &Screen::new(false))?;
     Ok(Exit::Success)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s3_27_the_longest_back_off_is_from_a_second_to_five_minutes() {
+        let ok = ["1s", "30s", "1m30s", "300s", "5m"].map(|text| restart_period(text).map(|period| period.as_secs()));
+        assert_eq!(ok, [Ok(1), Ok(30), Ok(90), Ok(300), Ok(300)]);
+        for (text, seconds) in [("999ms", "0.999"), ("301s", "301"), ("0s", "0")] {
+            let expected = format!(
+                "invalid configuration: CrashLoopBackOff.MaxContainerRestartPeriod (got: {seconds} seconds) must be set \
+                 between 1s and 300s"
+            );
+            assert_eq!(restart_period(text), Err(expected));
+        }
+        assert_eq!(restart_period("soon"), Err("time: invalid duration \"soon\"".to_owned()));
+    }
 }

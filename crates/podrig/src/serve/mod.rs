@@ -51,6 +51,8 @@ pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     /// End the pods before the server ends.
     pub(crate) stop_pods: bool,
+    /// Longest crash back-off.
+    pub(crate) longest_back_off: Duration,
     /// What pods are evicted and images removed for.
     pub(crate) eviction: kubelet::EvictionOptions,
 }
@@ -106,7 +108,8 @@ impl Server {
             ..apiserver::Options::default()
         };
         let (objects, eviction) = (Some(instance.data.join("objects")), settings.eviction.clone());
-        let options = NodeOptions { objects, eviction, api, ..NodeOptions::default() };
+        let longest_back_off = settings.longest_back_off;
+        let options = NodeOptions { objects, longest_back_off, eviction, api, ..NodeOptions::default() };
         let node = Node::start(dirs, instance, options).await?;
         let kubeconfig = instance.data.join("kubeconfig");
         write_kubeconfig(&kubeconfig, &authority, address)?;

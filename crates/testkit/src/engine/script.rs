@@ -20,8 +20,8 @@
 //! `resize NAME cpu=Q memory=Q [deferred|infeasible]` (requests and limits; `pod` means the pod as a whole),
 //! `evict TEXT` (for limits of its own),
 //! `starve GRACE TEXT` (evicted for want of a resource of the node),
-//! `deadline D`, `debug NAME` (an ephemeral container comes), and a behaviour line (`at 5s app: cannot start`). Without a time: `volumes fail until D`,
-//! `sandbox fails until D`, `steps take D` (all but the first), `until D`, `verbose` (every step), `show WORD…` (only lines that have one of the words).
+//! `deadline D`, `api says PHASE` (others set the phase), `debug NAME` (an ephemeral container comes), and a behaviour line (`at 5s app: cannot start`). Without a time: `volumes fail until D`,
+//! `sandbox fails until D`, `back-off at most D`, `steps take D` (all but the first), `until D`, `verbose` (every step), `show WORD…` (only lines that have one of the words).
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -45,6 +45,7 @@ pub struct Script {
     volumes_fail_until: Duration,
     sandbox_fails_until: Duration,
     pace: Duration,
+    longest_back_off: Option<Duration>,
 }
 
 /// Something that happens at a time.
@@ -106,6 +107,8 @@ pub enum Action {
     },
     /// The node evicts the pod: so much grace, why, for the node's sake.
     Evict(Duration, String, bool),
+    /// Others set the pod's phase.
+    Phase(String),
     /// An ephemeral container of this name comes, unless there is one.
     Debug(String),
     /// A container behaves otherwise from now on.
@@ -261,6 +264,9 @@ impl Script {
         world.fail_volumes_until(self.volumes_fail_until);
         world.fail_sandbox_until(self.sandbox_fails_until);
         world.slow_down(self.pace);
+        if let Some(longest) = self.longest_back_off {
+            world.limit_back_off(longest);
+        }
         for (at, action) in &self.actions {
             world.run_until(*at);
             action.perform(&mut world);
@@ -308,6 +314,11 @@ impl Action {
             }
             Self::Evict(grace, message, disruption) => {
                 world.tell(Input::Evict { message: message.clone(), grace: *grace, disruption: *disruption });
+            }
+            Self::Phase(phase) => {
+                let mut pod = (*world.plan().pod).clone();
+                pod.status.get_or_insert_default().phase = Some(phase.clone());
+                world.update(plan_of(pod));
             }
             Self::Debug(name) if world.plan().find(name).is_none() => change_pod(world, |pod| debug(pod, name)),
             Self::Debug(_) => {}
@@ -377,6 +388,7 @@ impl Script {
             ["volumes", "fail", "until", at] => self.volumes_fail_until = duration(at)?,
             ["sandbox", "fails", "until", at] => self.sandbox_fails_until = duration(at)?,
             ["steps", "take", time] => self.pace = duration(time)?,
+            ["back-off", "at", "most", longest] => self.longest_back_off = Some(duration(longest)?),
             ["at", at, rest @ ..] => self.actions.push((duration(at)?, action(rest)?)),
             _ => {
                 let (name, items) = line.split_once(':')?;
@@ -403,6 +415,7 @@ fn action(words: &[&str]) -> Option<Action> {
         ["records", "lost"] => Action::RecordsLost,
         ["records", "of", name, "lost"] => Action::RecordsOf((*name).to_owned()),
         ["image", name, image] => Action::Image { name: (*name).to_owned(), image: (*image).to_owned() },
+        ["api", "says", phase] => Action::Phase((*phase).to_owned()),
         ["debug", name] => Action::Debug((*name).to_owned()),
         ["resize", name, amounts @ .., "deferred"] => resize_action(name, amounts, Some(false))?,
         ["resize", name, amounts @ .., "infeasible"] => resize_action(name, amounts, Some(true))?,

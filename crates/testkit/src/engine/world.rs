@@ -109,6 +109,7 @@ pub struct World {
     sandbox_fails_until: Duration,
     /// What each effect takes if chance does not say.
     pace: Duration,
+    longest_back_off: Option<Duration>,
     lives: u64,
     options: WorldOptions,
     random: u64,
@@ -164,6 +165,7 @@ impl World {
             volumes_fail_until: Duration::ZERO,
             sandbox_fails_until: Duration::ZERO,
             pace: Duration::ZERO,
+            longest_back_off: None,
             lives: 0,
             random: options.seed,
             options,
@@ -296,6 +298,12 @@ impl World {
         deadline.map(|deadline| deadline.at.0.saturating_sub(Duration::from_secs(self.lives)))
     }
 
+    /// Limits crash back-offs, also those of agents that come back.
+    pub fn limit_back_off(&mut self, longest: Duration) {
+        self.longest_back_off = Some(longest);
+        self.machine.limit_back_off(longest);
+    }
+
     /// Asks the pod to end. The API's object says so too, so that an agent that comes back knows.
     pub fn delete(&mut self, grace: Duration) {
         let shortest = self.plan.deletion_grace().map_or(grace, |before| before.min(grace));
@@ -405,6 +413,9 @@ impl World {
         let from = Some((self.stored.clone(), view.clone()));
         self.log = Log { plan: plan.clone(), seed, begun: now, from, inputs: Vec::new() };
         self.machine = PodMachine::restore(plan, &self.stored, view, now, seed);
+        if let Some(longest) = self.longest_back_off {
+            self.machine.limit_back_off(longest);
+        }
         self.drain();
     }
 
