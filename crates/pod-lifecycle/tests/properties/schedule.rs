@@ -37,7 +37,7 @@ impl fmt::Debug for Schedule {
 impl Schedule {
     pub(crate) fn world(&self) -> World {
         let plan = PodPlan::from_pod(&Arc::new(pod_from_yaml(&self.yaml))).expect("a valid pod");
-        let options = WorldOptions { latency: self.latency, seed: self.seed };
+        let options = WorldOptions { latency: self.latency, seed: self.seed, longest_back_off: None };
         let mut world = World::new(plan, self.behaviours.clone(), options);
         world.fail_volumes_until(self.fails_until / 2);
         world.fail_sandbox_until(self.fails_until);

@@ -259,14 +259,11 @@ impl Script {
     #[track_caller]
     pub fn play(&self, yaml: &str) -> (World, String) {
         let plan = plan_of(pod_from_yaml(yaml));
-        let options = WorldOptions { latency: Duration::ZERO, seed: 1 };
+        let options = WorldOptions { latency: Duration::ZERO, seed: 1, longest_back_off: self.longest_back_off };
         let mut world = World::new(plan, self.behaviours.clone(), options);
         world.fail_volumes_until(self.volumes_fail_until);
         world.fail_sandbox_until(self.sandbox_fails_until);
         world.slow_down(self.pace);
-        if let Some(longest) = self.longest_back_off {
-            world.limit_back_off(longest);
-        }
         for (at, action) in &self.actions {
             world.run_until(*at);
             action.perform(&mut world);

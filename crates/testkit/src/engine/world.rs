@@ -20,6 +20,8 @@ use super::{Behaviour, Hook, ImageBehaviour, Log, OnTerm, ProbeRule};
 /// What the world is like.
 #[derive(Debug, Clone, Default)]
 pub struct WorldOptions {
+    /// Limit of crash back-offs; `None`: the usual.
+    pub longest_back_off: Option<Duration>,
     /// Upper bound of the time that each effect takes, chosen at random by the seed; zero: none.
     pub latency: Duration,
     /// Seed of all chance.
@@ -109,7 +111,6 @@ pub struct World {
     sandbox_fails_until: Duration,
     /// What each effect takes if chance does not say.
     pace: Duration,
-    longest_back_off: Option<Duration>,
     lives: u64,
     options: WorldOptions,
     random: u64,
@@ -141,7 +142,8 @@ enum Event {
 impl World {
     /// Begins with a new pod.
     pub fn new(plan: PodPlan, behaviours: BTreeMap<String, Behaviour>, options: WorldOptions) -> Self {
-        let machine = PodMachine::new(plan.clone(), at(Duration::ZERO, 0), options.seed);
+        let mut machine = PodMachine::new(plan.clone(), at(Duration::ZERO, 0), options.seed);
+        options.longest_back_off.into_iter().for_each(|longest| machine.limit_back_off(longest));
         let begun = at(Duration::ZERO, 0);
         let log = Log { plan: plan.clone(), seed: options.seed, begun, from: None, inputs: Vec::new() };
         let mut world = Self {
@@ -165,7 +167,6 @@ impl World {
             volumes_fail_until: Duration::ZERO,
             sandbox_fails_until: Duration::ZERO,
             pace: Duration::ZERO,
-            longest_back_off: None,
             lives: 0,
             random: options.seed,
             options,
@@ -298,12 +299,6 @@ impl World {
         deadline.map(|deadline| deadline.at.0.saturating_sub(Duration::from_secs(self.lives)))
     }
 
-    /// Limits crash back-offs, also those of agents that come back.
-    pub fn limit_back_off(&mut self, longest: Duration) {
-        self.longest_back_off = Some(longest);
-        self.machine.limit_back_off(longest);
-    }
-
     /// Asks the pod to end. The API's object says so too, so that an agent that comes back knows.
     pub fn delete(&mut self, grace: Duration) {
         let shortest = self.plan.deletion_grace().map_or(grace, |before| before.min(grace));
@@ -413,9 +408,7 @@ impl World {
         let from = Some((self.stored.clone(), view.clone()));
         self.log = Log { plan: plan.clone(), seed, begun: now, from, inputs: Vec::new() };
         self.machine = PodMachine::restore(plan, &self.stored, view, now, seed);
-        if let Some(longest) = self.longest_back_off {
-            self.machine.limit_back_off(longest);
-        }
+        self.options.longest_back_off.into_iter().for_each(|longest| self.machine.limit_back_off(longest));
         self.drain();
     }
 
