@@ -12,7 +12,11 @@ use std::{
 
 use rustix::{
     fs::{FileType, Mode, OFlags},
-    mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags},
+    mount::{
+        FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+        UnmountFlags,
+    },
+    thread::UnshareFlags,
 };
 
 use super::{
@@ -192,6 +196,16 @@ impl Root {
         rustix::process::chdir("/")?;
         Ok(())
     }
+}
+
+/// Moves the calling process to an empty root in a mount namespace of its own: who may look at the process does not see
+/// the files of the host through it.
+pub(crate) fn leave_files() -> io::Result<()> {
+    sys::unshare(UnshareFlags::NEWNS)?;
+    rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    let read_only = INERT | MountAttrFlags::MOUNT_ATTR_RDONLY;
+    let options = [("mode", "555"), ("size", "4k"), ("nr_inodes", "1")];
+    Root::over_all(new_file_system("tmpfs", &options, read_only)?)?.enter()
 }
 
 /// What a container's `/dev` is made of.

@@ -19,6 +19,7 @@ use super::table::channel;
 use crate::{
     container::{
         init::{FAILED, GO, MAX_MESSAGE, READY, say, wait_for_go},
+        rootfs::leave_files,
         users::{Users, become_root},
     },
     sys::{self, Cloned},
@@ -116,6 +117,12 @@ fn write_mappings(pid: Pid, file: &str, mappings: &[IdMapping]) -> Result<(), St
 fn await_holder(channel: BorrowedFd<'_>) -> Result<(), String> {
     let gone = |error: rustix::io::Errno| format!("configure namespaces: {error}");
     rustix::net::send(channel, &[GO], SendFlags::NOSIGNAL).map_err(gone)?;
+    await_answer(channel)
+}
+
+/// Waits until the process that is to hold namespaces says that it is done.
+fn await_answer(channel: BorrowedFd<'_>) -> Result<(), String> {
+    let gone = |error: rustix::io::Errno| format!("configure namespaces: {error}");
     let mut answer = vec![0; MAX_MESSAGE];
     let (read, _) = rustix::net::recv(channel, answer.as_mut_slice(), RecvFlags::empty()).map_err(gone)?;
     match answer[..read].split_first() {
@@ -134,13 +141,7 @@ fn hold(config: &SandboxConfig, shares_pids: bool, channel: &OwnedFd) -> ! {
     let kinds = UnshareFlags::NEWNET | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC;
     let made = become_root().map_err(|e| format!("become root of the user namespace: {e}"));
     let made = made.and_then(|()| sys::unshare(kinds).map_err(|e| format!("make namespaces: {e}")));
-    match made.and_then(|()| configure(config)) {
-        Ok(()) => say(channel.as_fd(), READY, ""),
-        Err(message) => {
-            say(channel.as_fd(), FAILED, &message);
-            sys::exit_now(1)
-        }
-    }
+    answer(channel, made.and_then(|()| configure(config)).and_then(|()| if shares_pids { hide() } else { Ok(()) }));
     if shares_pids {
         pause()
     }
@@ -175,12 +176,37 @@ fn set_kernel_parameters(config: &SandboxConfig) -> Result<(), String> {
     })
 }
 
+/// Says how it went, and ends if it did not go well.
+fn answer(channel: &OwnedFd, result: Result<(), String>) {
+    match result {
+        Ok(()) => say(channel.as_fd(), READY, ""),
+        Err(message) => {
+            say(channel.as_fd(), FAILED, &message);
+            sys::exit_now(1)
+        }
+    }
+}
+
 /// Starts the first process of the pod's shared PID namespace: it adopts orphans and does nothing else.
 fn start_pause() -> Result<OwnedFd, String> {
-    match sys::clone_process(libc::CLONE_NEWPID, None).map_err(|e| format!("pod's PID namespace: {e}"))? {
-        Cloned::Child => pause(),
-        Cloned::Parent(_, pidfd) => Ok(pidfd),
+    let failed = |error: io::Error| format!("pod's PID namespace: {error}");
+    let (ours, theirs) = channel().map_err(failed)?;
+    match sys::clone_process(libc::CLONE_NEWPID, None).map_err(failed)? {
+        Cloned::Child => {
+            answer(&theirs, hide());
+            pause()
+        }
+        Cloned::Parent(_, pidfd) => {
+            drop(theirs);
+            await_answer(ours.as_fd())?;
+            Ok(pidfd)
+        }
     }
+}
+
+/// The containers of the pod see its first process, and some may look into it.
+fn hide() -> Result<(), String> {
+    leave_files().map_err(|e| format!("first process of the pod: {e}"))
 }
 
 fn pause() -> ! {

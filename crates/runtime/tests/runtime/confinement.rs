@@ -26,6 +26,7 @@ tests![
     output_of_a_command_is_bounded,
     containers_share_what_the_pod_shares,
     a_shared_pid_namespace_ends_with_its_container_only,
+    the_first_process_of_a_pod_has_no_files,
     a_terminal_is_a_terminal,
     a_privileged_container_is_not_confined,
     the_working_directory_cannot_lie_outside,
@@ -263,6 +264,16 @@ fn a_shared_pid_namespace_ends_with_its_container_only() {
             assert!(!left.timed_out, "processes outlive their container");
         });
     }
+}
+
+fn the_first_process_of_a_pod_has_no_files() {
+    with_rig(|mut rig| async move {
+        let sandbox = rig.sandbox_with(|config| config.namespaces.pid = NamespaceMode::Pod).await;
+        let mut config = shell("cat /proc/1/comm; ls -A /proc/1/root/ && echo looked");
+        config.security.capabilities.add = vec!["SYS_PTRACE".into()];
+        let (_, log) = rig.run(&sandbox, config).await;
+        assert_eq!(log, "pause\nlooked\n");
+    });
 }
 
 fn a_terminal_is_a_terminal() {
