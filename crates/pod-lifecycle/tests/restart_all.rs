@@ -41,19 +41,19 @@ at 30s exit other 0
             12.0   > stop s1 within 2s (RestartAll)
             12.0   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; i1 Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137); s1 Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137); app Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137); other Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137)
             12.0   > start i1
-            12.0   = Pending; i1 Running rS #1
-            13.0   = Running; i1 Completed(0) Rs #1
+            12.0   = Pending; i1 Running rS #1 last=RestartingAllContainers(137)
+            13.0   = Running; i1 Completed(0) Rs #1 last=RestartingAllContainers(137)
             13.0   > start s1
-            13.0   = s1 Running RS #1
+            13.0   = s1 Running RS #1 last=RestartingAllContainers(137)
             13.0   > start app
             13.0   > start other
-            13.0   = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #1; other Running RS #1
-            30.0   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; app Completed(0) rs #1
-            30.0   = other Completed(0) rs #1
+            13.0   = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #1 last=RestartingAllContainers(137); other Running RS #1 last=RestartingAllContainers(137)
+            30.0   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; app Completed(0) rs #1 last=RestartingAllContainers(137)
+            30.0   = other Completed(0) rs #1 last=RestartingAllContainers(137)
             30.0   ! s1 Killing: Stopping container s1
             30.0   > preStop of s1
             30.0   > stop s1 within 30s (PodEnds)
-            30.0   = Succeeded; [Sandbox=False Initialized=True/PodCompleted Ready=False/PodCompleted Containers=False/PodCompleted AllContainersRestarting=False]; s1 Completed(0) rs #1
+            30.0   = Succeeded; [Sandbox=False Initialized=True/PodCompleted Ready=False/PodCompleted Containers=False/PodCompleted AllContainersRestarting=False]; s1 Completed(0) rs #1 last=RestartingAllContainers(137)
             30.0   > stop sandbox
             30.0   > remove sandbox
             30.0   > clean up
@@ -87,9 +87,10 @@ show start AllContainersRestarting remove
             12.0   > stop s1 within 2s (RestartAll)
             12.0   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; s1 Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137); app Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137); other Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137)
             12.0   > start s1
+            12.0   = s1 Running RS #1 last=RestartingAllContainers(137)
             12.0   > start app
             12.0   > start other
-            12.0   = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #1; other Running RS #1
+            12.0   = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #1 last=RestartingAllContainers(137); other Running RS #1 last=RestartingAllContainers(137)
         "#]],
     );
 }
@@ -111,28 +112,32 @@ fn s3_21_a_container_that_always_asks_to_restart_all_backs_off() {
             0.1    > stop s1 within 2s (RestartAll)
             0.1    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; s1 Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137); app Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137)
             0.1    > start s1
+            0.1    = s1 Running RS #1 last=RestartingAllContainers(137)
             0.1    > start app
-            0.1    = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #1
-            0.2    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=True/RestartAllContainersStarted]; app Error(88) rs #1
+            0.1    = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #1 last=RestartingAllContainers(137)
+            0.2    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=True/RestartAllContainersStarted]; app Error(88) rs #1 last=RestartingAllContainers(137)
             0.2    > stop s1 within 2s (RestartAll)
             0.2    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; s1 Waiting:RestartingAllContainers rs #1 last=RestartingAllContainers(137); app Waiting:RestartingAllContainers rs #1 last=RestartingAllContainers(137)
             0.2    > start s1
+            0.2    = s1 Running RS #2 last=RestartingAllContainers(137)
             0.2    ! app Warning BackOff: Back-off restarting failed container app in pod pod_default(uid-1)
             0.2    = app Waiting:CrashLoopBackOff rs #1 last=RestartingAllContainers(137)
             10.2   > start app
-            10.2   = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #2
-            10.3   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=True/RestartAllContainersStarted]; app Error(88) rs #2
+            10.2   = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #2 last=RestartingAllContainers(137)
+            10.3   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=True/RestartAllContainersStarted]; app Error(88) rs #2 last=RestartingAllContainers(137)
             10.3   > stop s1 within 2s (RestartAll)
             10.3   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; s1 Waiting:RestartingAllContainers rs #2 last=RestartingAllContainers(137); app Waiting:RestartingAllContainers rs #2 last=RestartingAllContainers(137)
             10.3   > start s1
+            10.3   = s1 Running RS #3 last=RestartingAllContainers(137)
             10.3   ! app Warning BackOff: Back-off restarting failed container app in pod pod_default(uid-1)
             10.3   = app Waiting:CrashLoopBackOff rs #2 last=RestartingAllContainers(137)
             30.3   > start app
-            30.3   = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #3
-            30.4   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=True/RestartAllContainersStarted]; app Error(88) rs #3
+            30.3   = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #3 last=RestartingAllContainers(137)
+            30.4   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=True/RestartAllContainersStarted]; app Error(88) rs #3 last=RestartingAllContainers(137)
             30.4   > stop s1 within 2s (RestartAll)
             30.4   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; s1 Waiting:RestartingAllContainers rs #3 last=RestartingAllContainers(137); app Waiting:RestartingAllContainers rs #3 last=RestartingAllContainers(137)
             30.4   > start s1
+            30.4   = s1 Running RS #4 last=RestartingAllContainers(137)
             30.4   ! app Warning BackOff: Back-off restarting failed container app in pod pod_default(uid-1)
             30.4   = app Waiting:CrashLoopBackOff rs #3 last=RestartingAllContainers(137)
         "#]],
@@ -184,6 +189,7 @@ show > Restarting third
             17.0   > image of s1
             18.0   > create s1 #1
             19.0   > start s1
+            20.0   = s1 Running RS #1 last=RestartingAllContainers(137)
             20.0   > image of app
             21.0   > create app #1
             22.0   > start app
@@ -194,10 +200,11 @@ show > Restarting third
             27.0   ! third Warning Failed: Failed to pull image "third": no such image
             27.0   ! third Warning Failed: Error: ErrImagePull
             27.0   ~ third #0 start failed: ErrImagePull
-            27.0   = app Running RS #1; other Running RS #1; third Waiting:ErrImagePull rs #0
+            27.0   = app Running RS #1 last=RestartingAllContainers(137); other Running RS #1 last=RestartingAllContainers(137); third Waiting:ErrImagePull rs #0
             27.0   ! third BackOff: Back-off pulling image "third"
             27.0   ! third Warning Failed: Error: ImagePullBackOff
             27.0   = third Waiting:ImagePullBackOff rs #0
+            29.0   = other Error(1) rs #1 last=RestartingAllContainers(137)
         "#]],
     );
 }
@@ -272,12 +279,13 @@ show start stop c
             5.0    > stop b within 2s (RestartAll)
             7.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; s1 Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137); a Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137); b Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137); c Waiting:RestartingAllContainers rs #1 last=RestartingAllContainers(137)
             7.0    > start s1
+            7.0    = s1 Running RS #1 last=RestartingAllContainers(137)
             7.0    > start a
             7.0    > start b
             7.0    > start c
-            7.0    = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; a Running RS #1; b Running RS #1; c Running RS #2
-            8.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; a Completed(0) rs #1
-            8.0    = c Error(1) rs #2
+            7.0    = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; a Running RS #1 last=RestartingAllContainers(137); b Running RS #1 last=RestartingAllContainers(137); c Running RS #2 last=RestartingAllContainers(137)
+            8.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; a Completed(0) rs #1 last=RestartingAllContainers(137)
+            8.0    = c Error(1) rs #2 last=RestartingAllContainers(137)
             8.0    ! c Warning BackOff: Back-off restarting failed container c in pod pod_default(uid-1)
             8.0    = c Waiting:CrashLoopBackOff rs #2 last=Error(1)
         "#]],
@@ -311,9 +319,10 @@ show start stop
             12.0   > stop s1 within 2s (RestartAll)
             12.0   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; s1 Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137); other Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137)
             12.0   > start s1
+            12.0   = s1 Running RS #1 last=RestartingAllContainers(137)
             12.0   > start app
             12.0   > start other
-            12.0   = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #1; other Running RS #1
+            12.0   = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #1 last=Error(88); other Running RS #1 last=RestartingAllContainers(137)
         "#]],
     );
 }
@@ -344,10 +353,12 @@ show start create app other
             16.0   > stop s1 within 2s (RestartAll)
             18.0   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; s1 Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137); app Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137); other Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137)
             20.0   > start s1
+            20.0   = s1 Waiting:- rs #1 last=RestartingAllContainers(137)
             23.0   > start s1
+            24.0   = s1 Running RS #2 last=RestartingAllContainers(137)
             26.0   > start app
             29.0   > start other
-            30.0   = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #1; other Running RS #1
+            30.0   = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #1 last=RestartingAllContainers(137); other Running RS #1 last=RestartingAllContainers(137)
         "#]],
     );
 }
@@ -408,8 +419,9 @@ show start stop
             5.0    > stop app within 2s (RestartAll)
             5.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; s1 Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137); app Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137)
             5.0    > start s1
+            5.0    = s1 Running RS #1 last=RestartingAllContainers(137)
             5.0    > start app
-            5.0    = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #1
+            5.0    = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #1 last=RestartingAllContainers(137)
         "#]],
     );
 }
@@ -437,13 +449,13 @@ show start stop AllContainersRestarting
             11.0   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=True/RestartAllContainersStarted]
             11.0   > start app
             11.0   > start other
-            11.0   = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=True/RestartAllContainersStarted]; app Running RS #1; other Running RS #1
+            11.0   = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=True/RestartAllContainersStarted]; app Running RS #1 last=Error(88); other Running RS #1 last=ContainerStatusUnknown(137)
             11.0   > stop app within 2s (RestartAll)
             11.0   > stop other within 2s (RestartAll)
             13.0   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; app Waiting:RestartingAllContainers rs #1 last=RestartingAllContainers(137); other Waiting:RestartingAllContainers rs #1 last=RestartingAllContainers(137)
             13.0   > start app
             13.0   > start other
-            13.0   = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #2; other Running RS #2
+            13.0   = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #2 last=RestartingAllContainers(137); other Running RS #2 last=RestartingAllContainers(137)
         "#]],
     );
 }
@@ -472,10 +484,11 @@ show i
             5.0    > stop other within 2s (RestartAll)
             5.0    = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; i Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137); app Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137); other Waiting:RestartingAllContainers rs #0 last=RestartingAllContainers(137)
             5.0    > start i
-            5.0    = Pending; i Running rS #1
-            6.0    = Running; i Completed(0) Rs #1
-            6.0    = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #1; other Running RS #1
-            10.0   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; app Error(137) rs #1
+            5.0    = Pending; i Running rS #1 last=RestartingAllContainers(137)
+            6.0    = Running; i Completed(0) Rs #1 last=RestartingAllContainers(137)
+            6.0    = [Sandbox=True Initialized=True Ready=True Containers=True AllContainersRestarting=False]; app Running RS #1 last=RestartingAllContainers(137); other Running RS #1 last=RestartingAllContainers(137)
+            10.0   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]; app Error(137) rs #1 last=RestartingAllContainers(137)
+            10.0   = other Error(137) rs #1 last=RestartingAllContainers(137)
             10.0   = [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]
             10.0   ! SandboxChanged: Pod sandbox changed, it will be killed and re-created.
             10.0   = [Sandbox=True Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady AllContainersRestarting=False]
