@@ -21,9 +21,7 @@ impl PodMachine {
         self.verdict = Some(Verdict { reason: REASON, message, disruption });
         self.delete(grace);
     }
-}
 
-impl PodMachine {
     /// Lets it be told if the pod is not killed half as long again after this grace (contract S4-60; kubelet
     /// `pod_workers.go` `killPodNow`).
     pub(crate) fn expect_kill_within(&mut self, grace: Duration) {

@@ -259,7 +259,10 @@ impl PodMachine {
                 self.dirty = true;
                 self.believe_end(told);
             }
-            Life::Stopping => self.publish(),
+            Life::Stopping => {
+                self.believe_end(told);
+                self.publish();
+            }
             Life::Ended(_) | Life::Finished => {}
         }
     }

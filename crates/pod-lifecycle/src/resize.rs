@@ -139,17 +139,22 @@ impl PodMachine {
         RESIZABLE.into_iter().any(|resource| changed(resource) && restarts(resource))
     }
 
-    /// Returns whether limits have to be changed: the pod's, or those of a container, be it by a restart.
+    /// Returns whether limits have to be changed besides those of containers that are restarted for it.
     pub(crate) fn wants_resize(&self) -> bool {
         let of_pod = self.resize.progress.as_ref().is_some_and(|progress| progress.of_pod);
-        of_pod || self.plan.indices().any(|idx| self.resize_due(idx))
+        of_pod || self.plan.indices().any(|idx| self.resizes_in_place(idx))
     }
 
-    /// Changes the limits of the pod and of all that runs with others than the plan's. What had to be restarted for it
-    /// does not run, or has the new ones.
+    /// A container that has to be restarted for its new resources may wait for that, as a sidecar does until it has
+    /// started up.
+    fn resizes_in_place(&self, idx: ContainerIdx) -> bool {
+        self.resize_due(idx) && !self.resize_restarts(idx)
+    }
+
+    /// Changes the limits of the pod and of all that runs with others than the plan's and need not be restarted for it.
     pub(crate) fn begin_resize(&mut self) {
         let Some(sandbox) = self.sandbox.ready().map(|view| view.id.clone()) else { return };
-        let due: Vec<_> = self.plan.indices().filter(|&idx| self.resize_due(idx)).collect();
+        let due: Vec<_> = self.plan.indices().filter(|&idx| self.resizes_in_place(idx)).collect();
         let named = due.iter().filter_map(|&container| {
             let id = self.instance_id(container)?;
             Some(ResizedContainer { container, id })

@@ -36,7 +36,7 @@ impl PodMachine {
         machine.resize = Resize::restore(&machine.plan, last.conditions.as_deref().unwrap_or_default());
         machine.published = last.clone();
         machine.adopt_sandboxes(seen.sandboxes);
-        // A sandbox there was, even if its record is gone: a pod that must run once does not run twice.
+        // A sandbox there was, even if its record is gone: the next one has another number (contract S3-50).
         let ran = machine
             .plan
             .indices()

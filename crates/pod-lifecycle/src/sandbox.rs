@@ -150,7 +150,7 @@ impl PodMachine {
         }
     }
 
-    /// Has what failed tried again after this time, or when another failure wants it sooner.
+    /// Has what failed tried again after this time; what failed first says when.
     pub(crate) fn retry_in(&mut self, delay: Duration) {
         self.retry_at.get_or_insert(self.now.mono + delay);
     }

@@ -48,7 +48,8 @@ impl PodMachine {
         // S2-01, S2-23: whether the pod is initialised or not.
         let ephemeral = self.plan.ephemeral_indices().filter(|&idx| self.should_start(idx));
         let starts = |indices: Vec<ContainerIdx>| indices.into_iter().map(|idx| self.start_job(idx));
-        let resize = self.wants_resize().then_some(Job::Resize);
+        let restarts = |job: &Job| matches!(job, Job::Kill { reason: StopReason::Resize, .. });
+        let resize = (self.wants_resize() || init.kills.iter().any(restarts)).then_some(Job::Resize);
         let first = starts(ephemeral.chain(init.starts).collect());
         init.kills.into_iter().chain(first).chain(resize).chain(starts(main_starts)).collect()
     }
