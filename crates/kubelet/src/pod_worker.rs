@@ -264,8 +264,11 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
                 Ok(()) = self.inbox.desired.changed() => self.observe_update(),
                 () = self.inbox.refresh.notified() => self.refresh_volumes(),
                 () = next_look(&mut self.look), if self.looks.is_empty() => self.look(),
-                Some(Ok(Some(message))) = self.looks.join_next() => {
-                    return Input::Evict { message, grace: eviction::IMMEDIATE, disruption: false };
+                // Whatever it has found: only another turn of the loop waits for the next one.
+                Some(found) = self.looks.join_next() => {
+                    if let Ok(Some(message)) = found {
+                        return Input::Evict { message, grace: eviction::IMMEDIATE, disruption: false };
+                    }
                 }
                 Ok(()) = self.membership.eviction.changed() => {
                     if let Some(Eviction { message, grace }) = self.membership.eviction.borrow_and_update().clone() {

@@ -603,7 +603,10 @@ show !
 fn s5_44_a_pod_that_is_being_deleted_stays_what_others_declare_it_to_be() {
     let script =
         "app: stops in 5s\nat 1s delete grace 30\nat 3s api says Failed\nuntil 9s\nshow stop Failed Succeeded #";
-    check(&pod("Always", &[], &["app"]), script, expect![[r#"
+    check(
+        &pod("Always", &[], &["app"]),
+        script,
+        expect![[r#"
         0.0    = Pending; [Sandbox=False Initialized=True Ready=False/ContainersNotReady Containers=False/ContainersNotReady]; app Waiting:ContainerCreating rs #0
         0.0    = Running; [Sandbox=True Initialized=True Ready=True Containers=True]; app Running RS #0
         1.0    > stop app within 30s (PodEnds)
@@ -611,5 +614,6 @@ fn s5_44_a_pod_that_is_being_deleted_stays_what_others_declare_it_to_be() {
         6.0    = [Sandbox=False Initialized=True Ready=False/PodFailed Containers=False/PodFailed]; app Completed(0) rs #0
         6.0    > stop sandbox
         6.0    # Failed
-    "#]]);
+    "#]],
+    );
 }

@@ -462,7 +462,10 @@ fn s8_07_a_sidecar_that_is_to_restart_for_it_does_so_once_it_has_started_up() {
     );
     let script =
         "s1: startup fails until 4s\nat 1s resize s1 memory=2\nuntil 8s\nshow start stop resize Resize Killing";
-    check(&pod("Always", &[&sidecar], &["app"]), script, expect![[r#"
+    check(
+        &pod("Always", &[&sidecar], &["app"]),
+        script,
+        expect![[r#"
         0.0    > start s1
         1.0    ! ResizeStarted: Pod resize started: {"initContainers":[{"name":"s1","resources":{"limits":{"memory":"2"},"requests":{"memory":"2"}}}],"containers":[{"name":"app","resources":{}}],"generation":2}
         1.0    = [PodResizeInProgress=True Sandbox=True Initialized=False/ContainersNotInitialized Ready=False/ContainersNotReady Containers=False/ContainersNotReady]
@@ -473,5 +476,6 @@ fn s8_07_a_sidecar_that_is_to_restart_for_it_does_so_once_it_has_started_up() {
         4.0    > resize pod
         4.0    > start app
         4.0    ! ResizeCompleted: Pod resize completed: {"initContainers":[{"name":"s1","resources":{"limits":{"memory":"2"},"requests":{"memory":"2"}}}],"containers":[{"name":"app","resources":{}}],"generation":2}
-    "#]]);
+    "#]],
+    );
 }
