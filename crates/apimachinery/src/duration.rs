@@ -35,13 +35,26 @@ fn part(number: &str, unit: &str) -> Option<i128> {
         _ => return None,
     };
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if whole.is_empty() && fraction.is_empty() {
+    if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
         return None;
     }
     let whole: i128 = if whole.is_empty() { 0 } else { i128::from(whole.parse::<u64>().ok()?) };
-    let fraction = &fraction[..fraction.find(|c: char| !c.is_ascii_digit()).unwrap_or(fraction.len())];
     let fraction = &fraction[..fraction.len().min(12)];
     let digits: i128 = if fraction.is_empty() { 0 } else { i128::from(fraction.parse::<u64>().ok()?) };
     let places = 10_i128.pow(u32::try_from(fraction.len()).ok()?);
     Some(whole * unit + digits * unit / places)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_has_one_point_at_most() {
+        assert_eq!(parse("1.5s"), Some(1_500_000_000));
+        assert_eq!(parse("-1h.5m"), Some(-3_630_000_000_000));
+        for wrong in ["1.2.3s", "1..s", "..s", ".s"] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
+    }
 }
