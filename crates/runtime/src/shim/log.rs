@@ -114,17 +114,17 @@ impl LogFile {
     fn rotate(&mut self) {
         let beside = |suffix: &str| PathBuf::from(format!("{}.{suffix}", self.path.display()));
         let numbered = |n: usize| beside(&n.to_string());
+        // Where that fails, this file goes on for as long again.
+        self.size = 0;
+        let next = beside("next");
+        let Ok(file) = append_to(&next) else { return };
         for n in (1..MAX_FILES - 1).rev() {
             let _ = fs::rename(numbered(n), numbered(n + 1));
         }
-        let next = beside("next");
-        let begun = fs::hard_link(&self.path, numbered(1)).and_then(|()| append_to(&next));
-        if let Ok(file) = begun
-            && fs::rename(&next, &self.path).is_ok()
-        {
-            self.file = file;
+        match fs::hard_link(&self.path, numbered(1)).and_then(|()| fs::rename(&next, &self.path)) {
+            Ok(()) => self.file = file,
+            Err(_) => drop(fs::remove_file(&next)),
         }
-        self.size = 0;
     }
 }
 
@@ -210,5 +210,20 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), MAX_FILES);
         let newest_rotated = fs::read_to_string(dir.path().join("0.log.1")).unwrap();
         assert!(newest_rotated.lines().all(|line| line.contains(" stderr F line 9")), "{newest_rotated}");
+    }
+
+    #[test]
+    fn no_file_is_dropped_when_none_can_be_begun() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        fs::create_dir(dir.path().join("0.log.next")).unwrap();
+        fs::write(dir.path().join("0.log.1"), "earlier").unwrap();
+        let mut log = LogFile::open(&path).unwrap();
+        log.max_file = 200;
+        for _ in 0..20 {
+            log.add(Stream::Stderr, &mut Unfinished::default(), b"line\n", AT);
+        }
+        assert_eq!(fs::read_to_string(dir.path().join("0.log.1")).unwrap(), "earlier");
+        assert_eq!(fs::read_to_string(path).unwrap().lines().count(), 20);
     }
 }
