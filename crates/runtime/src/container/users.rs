@@ -8,7 +8,7 @@ use std::{
 use cri::{IdMapping, UserNamespace};
 use rustix::{
     fs::{AtFlags, FileType},
-    process::{Gid, Uid},
+    process::{DumpableBehavior, Gid, Uid},
     thread::LinkNameSpaceType,
 };
 
@@ -63,7 +63,10 @@ impl Users {
     }
 
     /// Lets the calling process enter as root. It has no rights outside any more.
+    ///
+    /// Until it executes a program, it cannot be looked into from inside: it has files and memory of the host.
     pub(crate) fn enter(&self) -> io::Result<()> {
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
         rustix::thread::move_into_link_name_space(self.namespace.as_fd(), Some(LinkNameSpaceType::User))?;
         become_root()
     }
