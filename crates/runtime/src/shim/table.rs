@@ -209,10 +209,11 @@ impl Server {
         Ok((Some(running.ok_or_else(gone)?), false))
     }
 
-    /// Returns whether a container has processes that do not end with its first one.
-    fn shares_pids(&self, container: &Container) -> bool {
+    /// Returns whether a container can have processes that do not end with its first one: it has no PID namespace of its
+    /// own, or another process is taking the place of the first one.
+    fn may_be_outlived(&self, container: &Container) -> bool {
         let shared = self.record.config.namespaces.pid != NamespaceMode::Container;
-        shared || container.spec.config.pid_target.is_some()
+        shared || container.spec.config.pid_target.is_some() || container.replaced
     }
 
     fn initial_status(&self, spec: &ContainerSpec) -> ContainerStatus {
@@ -286,7 +287,7 @@ impl Server {
         };
         let text = |message: &[u8]| String::from_utf8_lossy(message.get(1..).unwrap_or_default()).into_owned();
         match message.first() {
-            Some(&READY) => {
+            Some(&READY) if !container.replaced => {
                 container.identity = serde_json::from_slice(&message[1..]).ok();
                 container.status.user = container.identity.as_ref().map(Identity::user);
                 container.outputs.extend(fd.map(|fd| Output {
@@ -298,8 +299,7 @@ impl Server {
             }
             Some(&REPLACED) => {
                 let pid = text(&message).parse().ok().and_then(Pid::from_raw);
-                container.init = pid.zip(fd).map(|(pid, pidfd)| Init { pid, pidfd });
-                container.replaced = false;
+                self.on_replaced(key, pid.zip(fd).map(|(pid, pidfd)| Init { pid, pidfd }));
             }
             Some(&REFUSED) => self.settle_set_up(key, Err(Refused::Forever(text(&message)))),
             Some(&FAILED) => self.on_failure(key, text(&message)),
@@ -308,9 +308,25 @@ impl Server {
                 if matches!(container.stage, Stage::Starting(_)) {
                     self.settle_start(key, None);
                 } else {
-                    self.on_failure(key, format!("{}the process ended while it was set up", init::START_PREFIX));
+                    self.on_failure(key, ended_in_set_up());
                 }
             }
+        }
+    }
+
+    /// Follows the process that takes the place of a first one; nobody has told it yet that it is not wanted any more.
+    /// One that cannot be followed is killed when the first one ends, which it does now.
+    fn on_replaced(&mut self, key: Key, init: Option<Init>) {
+        let Some(container) = self.containers.get_mut(&key) else { return };
+        if init.is_none() {
+            let message = "the process that takes its place could not be received";
+            self.on_failure(key, format!("{}{message}", init::START_PREFIX));
+            return;
+        }
+        container.init = init;
+        container.replaced = false;
+        if self.shutdown.is_some() || !container.remove_waiters.is_empty() {
+            container.signal(libc::SIGKILL);
         }
     }
 
@@ -394,12 +410,14 @@ impl Server {
             // What it said before it ended: at most that it is ready, a failure, and the end.
             self.on_channel(key);
         }
-        let shares_pids = self.containers.get(&key).is_some_and(|container| self.shares_pids(container));
+        let outlived = self.containers.get(&key).is_some_and(|container| self.may_be_outlived(container));
+        if self.containers.get(&key).is_some_and(|container| container.replaced) {
+            self.on_failure(key, ended_in_set_up());
+        }
         let Some(container) = self.containers.get_mut(&key) else { return };
         container.init = None;
         container.kill_at = None;
-        if shares_pids {
-            // No namespace of its own that would end with it.
+        if outlived {
             container.group.kill_all();
         }
         if matches!(container.stage, Stage::Running) {
@@ -487,11 +505,11 @@ impl Server {
     }
 
     fn kill(&mut self, key: Key) {
-        let shares_pids = self.containers.get(&key).is_some_and(|container| self.shares_pids(container));
+        let outlived = self.containers.get(&key).is_some_and(|container| self.may_be_outlived(container));
         let Some(container) = self.containers.get_mut(&key) else { return };
         container.kill_at = None;
         container.signal(libc::SIGKILL);
-        if shares_pids {
+        if outlived {
             container.group.kill_all();
         }
         if matches!(container.stage, Stage::Running) {
@@ -554,6 +572,10 @@ impl Server {
             self.finish(waiter);
         }
     }
+}
+
+fn ended_in_set_up() -> String {
+    format!("{}the process ended while it was set up", init::START_PREFIX)
 }
 
 /// Why a container could not be set up.
