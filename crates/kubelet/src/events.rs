@@ -118,7 +118,9 @@ pub(crate) fn recorder(client: Client, host: String) -> (EventRecorder, impl Fut
 
 /// Tells whether an event comes too late: its namespace is ending or gone, and takes nothing any more.
 fn is_refused_for_good(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if matches!(status.code, 403 | 404))
+    let kube::Error::Api(status) = error else { return false };
+    let mut causes = status.details.iter().flat_map(|details| &details.causes);
+    status.code == 404 || (status.code == 403 && causes.any(|cause| cause.reason == "NamespaceTerminating"))
 }
 
 /// Key under which equal events are merged.
@@ -148,10 +150,37 @@ struct Step {
 /// Decides which events are new, which are repeats, and which are too many.
 #[derive(Debug, Default)]
 struct Correlator {
-    known: BTreeMap<Key, Written>,
-    order: VecDeque<Key>,
-    buckets: BTreeMap<String, (f64, Instant)>,
-    similar: BTreeMap<(String, bool, String), Similar>,
+    known: Recent<Key, Written>,
+    buckets: Recent<String, (f64, Instant)>,
+    similar: Recent<(String, bool, String), Similar>,
+}
+
+/// The [`REMEMBERED`] entries that came last.
+#[derive(Debug)]
+struct Recent<K, V> {
+    entries: BTreeMap<K, V>,
+    order: VecDeque<K>,
+}
+
+impl<K, V> Default for Recent<K, V> {
+    fn default() -> Self {
+        Self { entries: BTreeMap::new(), order: VecDeque::new() }
+    }
+}
+
+impl<K: Ord + Clone, V> Recent<K, V> {
+    /// Returns the entry of this key; a new one takes the place of the oldest.
+    fn get_or_insert(&mut self, key: K, new: V) -> &mut V {
+        if !self.entries.contains_key(&key) {
+            self.order.push_back(key.clone());
+            if self.order.len() > REMEMBERED
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.entries.remove(&oldest);
+            }
+        }
+        self.entries.entry(key).or_insert(new)
+    }
 }
 
 /// Messages of one reason about one object.
@@ -177,18 +206,17 @@ impl Correlator {
         if !self.allowed(&record.regarding.uid, now) {
             return None;
         }
-        let earlier = self.known.get(&key).cloned();
+        let earlier = self.known.entries.get(&key).cloned();
         Some(Step { key, record, earlier })
     }
 
     /// Tells whether there have been so many different messages of this reason that they become one event.
     fn are_many(&mut self, key: &Key, now: Instant) -> bool {
-        let is_recent = |similar: &Similar| now.duration_since(similar.last) <= SIMILAR_WITHIN;
         let group = (key.regarding.uid.clone(), key.warning, key.reason.clone());
-        if self.similar.len() >= REMEMBERED || self.similar.get(&group).is_some_and(|similar| !is_recent(similar)) {
-            self.similar.retain(|_, similar| is_recent(similar));
+        let similar = self.similar.get_or_insert(group, Similar { messages: BTreeSet::new(), last: now });
+        if now.duration_since(similar.last) > SIMILAR_WITHIN {
+            similar.messages.clear();
         }
-        let similar = self.similar.entry(group).or_insert_with(|| Similar { messages: BTreeSet::new(), last: now });
         similar.last = now;
         similar.messages.insert(key.message.clone());
         let many = similar.messages.len() >= SIMILAR;
@@ -199,10 +227,7 @@ impl Correlator {
     }
 
     fn allowed(&mut self, uid: &str, now: Instant) -> bool {
-        if self.buckets.len() >= REMEMBERED {
-            self.buckets.retain(|_, (tokens, since)| refilled(*tokens, *since, now) < BURST);
-        }
-        let (tokens, since) = self.buckets.entry(uid.to_owned()).or_insert((BURST, now));
+        let (tokens, since) = self.buckets.get_or_insert(uid.to_owned(), (BURST, now));
         let left = refilled(*tokens, *since, now);
         let allowed = left >= 1.0;
         (*tokens, *since) = (if allowed { left - 1.0 } else { left }, now);
@@ -210,14 +235,7 @@ impl Correlator {
     }
 
     fn remember(&mut self, key: Key, written: Written) {
-        if self.known.insert(key.clone(), written).is_none() {
-            self.order.push_back(key);
-            if self.order.len() > REMEMBERED
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.known.remove(&oldest);
-            }
-        }
+        self.known.get_or_insert(key, written.clone()).clone_from(&written);
     }
 }
 
@@ -335,12 +353,26 @@ mod tests {
 
     #[test]
     fn an_event_that_its_namespace_takes_no_more_is_not_worth_a_warning() {
-        let answer = |code: u16| {
-            let status = kube::core::Status { code, ..kube::core::Status::default() };
+        let answer = |code: u16, reason: &str| {
+            let details = serde_json::json!({"causes": [{"reason": reason, "message": "m", "field": "f"}]});
+            let status = serde_json::json!({"code": code, "details": details});
+            let status: kube::core::Status = serde_json::from_value(status).expect("a status");
             is_refused_for_good(&kube::Error::Api(Box::new(status)))
         };
-        assert!(answer(403) && answer(404));
-        assert!(!answer(500));
+        assert!(answer(403, "NamespaceTerminating") && answer(404, ""));
+        assert!(!answer(403, "") && !answer(500, "NamespaceTerminating"));
+    }
+
+    #[test]
+    fn what_is_remembered_of_events_does_not_grow_without_bound() {
+        let (mut correlator, now) = (Correlator::default(), Instant::now());
+        for n in 0..=REMEMBERED {
+            let step = correlator.correlate(record(&n.to_string(), "x"), now).expect("allowed");
+            correlator.remember(step.key, Written { name: "p.1".to_owned(), count: 1 });
+        }
+        let kept = [correlator.known.entries.len(), correlator.buckets.entries.len(), correlator.similar.entries.len()];
+        assert_eq!(kept, [REMEMBERED; 3]);
+        assert!(!correlator.buckets.entries.contains_key("0"), "the oldest makes room");
     }
 
     #[test]
