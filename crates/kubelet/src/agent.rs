@@ -457,6 +457,10 @@ impl<R: RuntimeService + ImageService> Agent<R> {
     /// Ends what the runtime runs for pods that the API does not know (contract S4-53).
     fn end_orphans(&mut self) {
         let inventory = std::mem::take(&mut self.inventory);
+        // What runs still needs its directories until it has ended.
+        orphans::remove_stale_directories(&self.context.options, |uid| {
+            self.handles.contains_key(uid) || inventory.sandboxes.contains_key(uid)
+        });
         let mut containers = inventory.containers;
         for (uid, sandboxes) in inventory.sandboxes {
             let containers = containers.remove(&uid).unwrap_or_default();
@@ -467,6 +471,5 @@ impl<R: RuntimeService + ImageService> Agent<R> {
                 id
             });
         }
-        orphans::remove_stale_directories(&self.context.options, |uid| self.handles.contains_key(uid));
     }
 }

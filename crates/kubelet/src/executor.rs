@@ -175,7 +175,7 @@ impl<R: RuntimeService + ImageService> PodContext<R> {
         let host = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
         let failed = |message: String| Failure { reason: "FailedCreatePodSandBox".to_owned(), message };
         let (options, paths, pod) = (&self.node.options, &self.paths, &self.plan.pod);
-        let users = userns::of_pod(options, paths, pod).map_err(failed)?;
+        let users = userns::of_pod(options, paths, pod).await.map_err(failed)?;
         let config = sandbox_config(options, paths, pod, attempt, self.group(), users, &host);
         let status = self.runtime().run_sandbox(config).await.map_err(|e| failed(e.to_string()))?;
         Ok(view::sandbox(&status))

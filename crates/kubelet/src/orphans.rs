@@ -28,10 +28,15 @@ pub(crate) async fn terminate<R: RuntimeService + ImageService>(
     let pod_ip = sandboxes.iter().max_by_key(|s| s.metadata.attempt).and_then(|s| s.ips.first().copied());
     let running = containers.into_iter().filter(|c| c.state == ContainerState::Running);
     futures::future::join_all(running.map(|c| stop(node, c, pod_ip))).await;
+    let mut all_removed = true;
     for sandbox in &sandboxes {
         if let Err(e) = node.runtime.remove_sandbox(&sandbox.id).await {
             tracing::warn!(uid, sandbox = %sandbox.id, "sandbox not removed: {e}");
+            all_removed = false;
         }
+    }
+    // What may run still keeps its directories, and with them its range of ids. The next agent tries again.
+    for sandbox in sandboxes.iter().filter(|_| all_removed) {
         let meta = &sandbox.metadata;
         let paths = PodPaths::of(&node.options, &meta.namespace, &meta.name, &meta.uid);
         if is_plain(&meta.uid) && is_plain(&meta.name) && is_plain(&meta.namespace) {

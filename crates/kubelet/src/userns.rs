@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, DirBuilder, File},
-    io,
+    io::{self, Write as _},
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
@@ -52,11 +52,13 @@ struct Mapping {
 ///
 /// # Errors
 /// The text of a `FailedCreatePodSandBox` event.
-pub(crate) fn of_pod(options: &Options, paths: &PodPaths, pod: &Pod) -> Result<Option<UserNamespace>, String> {
+pub(crate) async fn of_pod(options: &Options, paths: &PodPaths, pod: &Pod) -> Result<Option<UserNamespace>, String> {
     if pod.spec.as_ref().and_then(|spec| spec.host_users) != Some(false) {
         return Ok(None);
     }
-    let range = obtain(&options.host_ids_dir, &paths.root.join(POD_FILE), pod_uid(pod))?;
+    let (dir, file, uid) = (options.host_ids_dir.clone(), paths.root.join(POD_FILE), pod_uid(pod).to_owned());
+    let obtained = tokio::task::spawn_blocking(move || obtain(&dir, &file, &uid)).await;
+    let range = obtained.map_err(|error| format!("create user namespace: {error}"))??;
     let ids = vec![IdMapping { host_id: range * LENGTH, container_id: 0, length: LENGTH }];
     Ok(Some(UserNamespace { uids: ids.clone(), gids: ids }))
 }
@@ -71,7 +73,8 @@ pub fn release_host_ids(dir: &Path) -> io::Result<()> {
         return Ok(());
     }
     let _lock = lock(dir)?;
-    let index = load(dir)?;
+    let mut index = load(dir)?;
+    forget_gone(&mut index);
     if index.is_empty() { fs::remove_dir_all(dir) } else { save(&dir.join(INDEX), &index) }
 }
 
@@ -80,9 +83,12 @@ fn obtain(dir: &Path, file: &Path, uid: &str) -> Result<u32, String> {
     let _lock = lock(dir).map_err(failed)?;
     let mut index = load(dir).map_err(failed)?;
     let written = read_range(file).map_err(|error| format!("user namespace: {error}"))?;
+    if let Some(range) = written.filter(|range| index.get(range).is_some_and(|owner| owner == file)) {
+        return Ok(range);
+    }
+    forget_gone(&mut index);
     if let Some(range) = written {
         match index.get(&range) {
-            Some(owner) if owner == file => return Ok(range),
             // After a restart of the machine the index is gone.
             None => {
                 index.insert(range, file.to_owned());
@@ -131,15 +137,17 @@ fn same_file(found: &fs::Metadata, file: &File) -> bool {
     file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (found.dev(), found.ino()))
 }
 
-/// Reads the index, without what no pod has any more.
 fn load(dir: &Path) -> io::Result<Index> {
-    let mut index: Index = match fs::read(dir.join(INDEX)) {
-        Ok(text) => serde_json::from_slice(&text)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Index::new(),
-        Err(error) => return Err(error),
-    };
-    index.retain(|range, file| matches!(read_range(file), Ok(Some(written)) if written == *range));
-    Ok(index)
+    match fs::read(dir.join(INDEX)) {
+        Ok(text) => Ok(serde_json::from_slice(&text)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Index::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes away what no pod has any more. A file that cannot be read may be of a pod that runs.
+fn forget_gone(index: &mut Index) {
+    index.retain(|range, file| read_range(file).map_or(true, |written| written == Some(*range)));
 }
 
 /// Reads the range of a pod; `None`: it has none yet.
@@ -161,10 +169,12 @@ fn read_range(file: &Path) -> io::Result<Option<u32>> {
     }
 }
 
-/// Writes a file as a whole or not at all.
+/// Writes a file as a whole or not at all, whatever is cut off.
 fn save(path: &Path, content: &impl Serialize) -> io::Result<()> {
     let new = path.with_extension("new");
-    fs::write(&new, serde_json::to_vec(content)?)?;
+    let mut file = File::create(&new)?;
+    file.write_all(&serde_json::to_vec(content)?)?;
+    file.sync_all()?;
     fs::rename(new, path)
 }
 
@@ -245,6 +255,16 @@ mod tests {
         let error = machine.range("a").expect_err("refused");
         assert!(error.starts_with("user namespace: invalid user namespace mappings file: "), "{error}");
         assert_eq!(machine.range("b"), Ok(1));
+    }
+
+    #[test]
+    fn a_range_stays_taken_while_the_file_of_its_pod_cannot_be_read() {
+        let machine = Machine::new();
+        assert_eq!(machine.range("a"), Ok(1));
+        fs::write(machine.file("a"), "{").expect("written");
+        assert_eq!(machine.range("b"), Ok(2));
+        fs::remove_file(machine.file("a")).expect("removed");
+        assert_eq!(machine.range("c"), Ok(1));
     }
 
     #[test]

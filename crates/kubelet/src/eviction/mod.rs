@@ -170,7 +170,7 @@ impl<R: RuntimeService + ImageService> Manager<R> {
         let message = rank::message(starved, candidate);
         let grace = if starved.hard { IMMEDIATE } else { self.soft_grace(&candidate.pod) };
         let uid = pod_uid(&candidate.pod);
-        // One that takes longer does not keep others from going.
+        // One that takes longer does not keep others from going: it is no candidate any more.
         let _ = timeout(CLEANUP, self.node.roster.evict(uid, Eviction { message, grace })).await;
         true
     }
@@ -200,7 +200,7 @@ impl<R: RuntimeService + ImageService> Manager<R> {
 
     /// Returns the pods that could go, with what they have of the resource.
     async fn candidates(&self, signal: Signal) -> Vec<Candidate> {
-        let pods = self.node.roster.pods();
+        let pods = self.node.roster.candidates();
         let mut usages = match signal.resource() {
             Resource::Memory => self.memory().await,
             Resource::Pids => self.processes().await,

@@ -47,9 +47,11 @@ impl Roster {
         Membership { roster: self.clone(), uid: uid.to_owned(), eviction: heard }
     }
 
-    /// Returns all pods as they are now.
-    pub(super) fn pods(&self) -> Vec<Arc<Pod>> {
-        self.0.borrow().values().map(|member| Arc::clone(&member.pod.borrow().pod)).collect()
+    /// Returns all pods as they are now that were not told to go yet.
+    pub(super) fn candidates(&self) -> Vec<Arc<Pod>> {
+        let members = self.0.borrow();
+        let staying = members.values().filter(|member| member.eviction.borrow().is_none());
+        staying.map(|member| Arc::clone(&member.pod.borrow().pod)).collect()
     }
 
     /// Tells whether there is any.
@@ -75,5 +77,22 @@ impl Roster {
 impl Drop for Membership {
     fn drop(&mut self) {
         self.roster.0.send_modify(|members| drop(members.remove(&self.uid)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn s4_56_a_pod_that_was_told_to_go_and_is_still_there_is_no_candidate() {
+        let roster = Roster::new();
+        let (_desired, pod) = watch::channel(Desired { pod: Arc::default(), pending: None, gone: false });
+        let _slow = roster.join("slow", pod.clone());
+        let _other = roster.join("other", pod);
+        let eviction = Eviction { message: String::new(), grace: Duration::ZERO };
+        let ended = tokio::time::timeout(Duration::from_secs(1), roster.evict("slow", eviction)).await;
+        assert!(ended.is_err(), "it stays");
+        assert_eq!(roster.candidates().len(), 1);
     }
 }
