@@ -56,6 +56,17 @@ pub struct UnusedImage {
     pub used_at: Nanos,
 }
 
+/// What came of removing an unused image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// It is gone, with what only it had.
+    Removed,
+    /// It has come into use, or is not there: nothing was done.
+    Used,
+    /// Somebody pulls or loads an image and may count on what this one has: nothing was done.
+    Busy,
+}
+
 /// Credentials for one registry. Its `Debug` hides the secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub enum ImageAuth {

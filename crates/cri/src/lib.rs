@@ -23,7 +23,7 @@ pub use container::{
 };
 pub use error::{Error, ObjectKind, Result};
 pub use event::{RuntimeEvent, RuntimeEventKind};
-pub use image::{ImageAuth, ImageInfo, ImageUser, UnusedImage};
+pub use image::{ImageAuth, ImageInfo, ImageUser, Removal, UnusedImage};
 pub use sandbox::{
     DnsConfig, HostAlias, IdMapping, Memory, MemoryVolume, NamespaceMode, Namespaces, PodMetadata, PortMapping,
     Protocol, SandboxConfig, SandboxId, SandboxMemory, SandboxState, SandboxStatus, UserNamespace,

@@ -6,7 +6,7 @@ use tokio::sync::broadcast;
 
 use crate::{
     ContainerConfig, ContainerFilter, ContainerId, ContainerStatus, ExecOutput, ExecRequest, ImageAuth, ImageInfo,
-    Resources, Result, RuntimeEvent, SandboxConfig, SandboxId, SandboxMemory, SandboxStatus, UnusedImage,
+    Removal, Resources, Result, RuntimeEvent, SandboxConfig, SandboxId, SandboxMemory, SandboxStatus, UnusedImage,
 };
 
 /// Runs sandboxes and containers.
@@ -110,9 +110,10 @@ pub trait ImageService: Send + Sync + 'static {
     /// Returns the directory where images are kept.
     fn image_dir(&self) -> PathBuf;
 
-    /// Lists the images that may be removed, the one that was not used for longest first.
+    /// Lists the images that may be removed, the one that was not used for longest first, and clears away what earlier
+    /// removals had to leave.
     fn unused_images(&self) -> impl Future<Output = Result<Vec<UnusedImage>>> + Send;
 
-    /// Removes an image with all its names, unless it has come into use; tells whether it did.
-    fn remove_unused_image(&self, id: &str) -> impl Future<Output = Result<bool>> + Send;
+    /// Removes an image with all its names, unless it has come into use or the store is busy.
+    fn remove_unused_image(&self, id: &str) -> impl Future<Output = Result<Removal>> + Send;
 }

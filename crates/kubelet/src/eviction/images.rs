@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use cri::ImageService;
+use cri::{ImageService, Removal};
 
 use super::{
     observe::Places,
@@ -43,16 +43,19 @@ pub(super) async fn collect<R: ImageService>(
 ) -> Result<Collected, cri::Error> {
     let available = || places.observe().get(&Signal::ImageFs).map_or(0, |seen| seen.available);
     let before = available();
-    let mut freed = 0;
     let newest = wall_nanos().saturating_sub(i64::try_from(minimum_age.as_nanos()).unwrap_or(i64::MAX));
-    for image in runtime.unused_images().await?.into_iter().take_while(|image| image.used_at <= newest) {
-        if runtime.remove_unused_image(&image.id).await? {
-            tracing::info!(image = image.id, "unused image removed: disk space is short");
-        }
-        freed = available().saturating_sub(before);
+    let unused = runtime.unused_images().await?;
+    let mut freed = available().saturating_sub(before);
+    for image in unused.into_iter().take_while(|image| image.used_at <= newest) {
         if freed >= wanted {
             break;
         }
+        match runtime.remove_unused_image(&image.id).await? {
+            Removal::Removed => tracing::info!(image = image.id, "unused image removed: disk space is short"),
+            Removal::Used => {}
+            Removal::Busy => break,
+        }
+        freed = available().saturating_sub(before);
     }
     Ok(Collected { wanted, freed })
 }

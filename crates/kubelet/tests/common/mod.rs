@@ -10,8 +10,8 @@ use std::{
 
 use cri::{
     Connection, ContainerConfig, ContainerFilter, ContainerId, ContainerState, ContainerStatus, Error, ExecOutput,
-    ExecRequest, ExecSession, ExitReason, ImageAuth, ImageInfo, ImageService, Memory, ObjectKind, Resources, Result,
-    RuntimeEvent, RuntimeEventKind, RuntimeService, SandboxConfig, SandboxId, SandboxMemory, SandboxState,
+    ExecRequest, ExecSession, ExitReason, ImageAuth, ImageInfo, ImageService, Memory, ObjectKind, Removal, Resources,
+    Result, RuntimeEvent, RuntimeEventKind, RuntimeService, SandboxConfig, SandboxId, SandboxMemory, SandboxState,
     SandboxStatus, Session, StreamingService, Streams, UnusedImage,
 };
 use tokio::sync::{Notify, broadcast};
@@ -418,7 +418,7 @@ impl ImageService for FakeRuntime {
         Ok(Vec::new())
     }
 
-    async fn remove_unused_image(&self, _: &str) -> Result<bool> {
-        Ok(false)
+    async fn remove_unused_image(&self, _: &str) -> Result<Removal> {
+        Ok(Removal::Used)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cri::{ImageAuth, ImageInfo, ImageService, Result, UnusedImage};
+use cri::{ImageAuth, ImageInfo, ImageService, Removal, Result, UnusedImage};
 
 use super::Store;
 
@@ -33,7 +33,7 @@ impl ImageService for Store {
         super::pull::blocking(move || store.unused()).await
     }
 
-    async fn remove_unused_image(&self, id: &str) -> Result<bool> {
+    async fn remove_unused_image(&self, id: &str) -> Result<Removal> {
         let (store, id) = (self.clone(), id.to_owned());
         super::pull::blocking(move || store.remove_unused(&id)).await
     }

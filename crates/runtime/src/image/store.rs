@@ -23,7 +23,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use cri::{ImageInfo, UnusedImage};
+use cri::{ImageInfo, Removal, UnusedImage};
 
 use super::{
     Error, Limits, digest::Digest, document::Config, index::Index, lock::Lock, name::Wanted, work::remove_tree,
@@ -149,11 +149,12 @@ impl Store {
     }
 
     /// Lists the images that nobody put into the store by hand and no lease is of, the one that was not used for
-    /// longest first.
+    /// longest first. Clears away what is left of images that were removed during unfinished work.
     ///
     /// # Errors
     /// [`cri::Error::Internal`] when the store cannot be read.
     pub fn unused(&self) -> cri::Result<Vec<UnusedImage>> {
+        self.collect_garbage()?;
         let view = self.view()?;
         let leased = self.leased()?;
         let images = view.index.images.iter().filter(|(_, record)| record.is_unused(&leased));
@@ -163,20 +164,24 @@ impl Store {
         Ok(unused)
     }
 
-    /// Removes an image with all its names if it is one of [`Store::unused`] still; tells whether it was.
+    /// Removes an image with all its names if it is one of [`Store::unused`] still. Changes nothing while unfinished
+    /// work may count on its layers, since that would free no space.
     ///
     /// # Errors
     /// As [`Store::remove`].
-    pub fn remove_unused(&self, id: &str) -> cri::Result<bool> {
+    pub fn remove_unused(&self, id: &str) -> cri::Result<Removal> {
         let wanted = Wanted::parse(id)?;
         // No lease can be taken meanwhile.
-        let removed = self.change_index(|index| {
+        let removed = self.collect_garbage_after(|index| {
             let leased = self.leased()?;
             let record = index.find(&wanted).and_then(|id| index.images.get(&id));
             Ok(record.is_some_and(|record| record.is_unused(&leased)) && index.remove(&wanted))
         })?;
-        self.collect_garbage()?;
-        Ok(removed)
+        Ok(match removed {
+            Some(true) => Removal::Removed,
+            Some(false) => Removal::Used,
+            None => Removal::Busy,
+        })
     }
 
     /// Returns the layers of an image for a short look. A container needs a [`Store::lease`].
@@ -316,6 +321,10 @@ impl Store {
     /// Changes the index under the lock. `change` may move files into their places first.
     pub(crate) fn change_index<T>(&self, change: impl FnOnce(&mut Index) -> Result<T, Error>) -> Result<T, Error> {
         let _lock = Lock::exclusive(&self.path("lock"))?;
+        self.change_locked(change)
+    }
+
+    fn change_locked<T>(&self, change: impl FnOnce(&mut Index) -> Result<T, Error>) -> Result<T, Error> {
         let old = Index::read(&self.index_path())?;
         let mut index = old.clone();
         let result = change(&mut index)?;
@@ -371,15 +380,26 @@ impl Store {
 
     /// Removes layers and blobs that nobody needs any more, unless unfinished work may count on them: then the
     /// next call does.
-    pub(crate) fn collect_garbage(&self) -> Result<(), Error> {
+    fn collect_garbage(&self) -> Result<(), Error> {
+        self.collect_garbage_after(|_| Ok(())).map(drop)
+    }
+
+    /// Changes the index and removes what nobody needs then; `None`: there is unfinished work, and nothing was done.
+    fn collect_garbage_after<T>(
+        &self,
+        change: impl FnOnce(&mut Index) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
         let trash = self.path("tmp").join(format!("trash-{}", super::work::unique()));
-        {
+        let result = {
             let _lock = Lock::exclusive(&self.path("lock"))?;
-            let Some(_use) = Lock::try_exclusive(&self.path("use.lock"))? else { return Ok(()) };
+            let Some(_use) = Lock::try_exclusive(&self.path("use.lock"))? else { return Ok(None) };
+            let result = self.change_locked(change)?;
             self.move_garbage(&trash)?;
-        }
+            result
+        };
         // Outside the lock, because it can take long. A crash leaves it to the next opening.
-        remove_tree(&trash)
+        remove_tree(&trash)?;
+        Ok(Some(result))
     }
 
     fn move_garbage(&self, trash: &Path) -> Result<(), Error> {

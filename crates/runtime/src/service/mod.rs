@@ -20,9 +20,9 @@ use std::{
 
 use cri::{
     Connection, ContainerConfig, ContainerFilter, ContainerId, ContainerStatus, Error, ExecOutput, ExecRequest,
-    ExecSession, ImageAuth, ImageInfo, ImageService, ObjectKind, Resources, Result, RuntimeEvent, RuntimeService,
-    SandboxConfig, SandboxId, SandboxMemory, SandboxState, SandboxStatus, Session, StreamingService, Streams,
-    UnusedImage,
+    ExecSession, ImageAuth, ImageInfo, ImageService, ObjectKind, Removal, Resources, Result, RuntimeEvent,
+    RuntimeService, SandboxConfig, SandboxId, SandboxMemory, SandboxState, SandboxStatus, Session, StreamingService,
+    Streams, UnusedImage,
 };
 use sandbox::{Sandbox, blocking};
 pub use sweep::sweep;
@@ -398,7 +398,7 @@ impl<I: Images + ImageService> ImageService for Runtime<I> {
         self.inner.images.unused_images().await
     }
 
-    async fn remove_unused_image(&self, id: &str) -> Result<bool> {
+    async fn remove_unused_image(&self, id: &str) -> Result<Removal> {
         self.inner.images.remove_unused_image(id).await
     }
 }

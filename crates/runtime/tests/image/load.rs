@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use cri::{ImageInfo, ImageUser};
+use cri::{ImageInfo, ImageUser, Removal};
 use runtime::image::{Content, Error, ImageSpec, LayerFile, LayerSource, Store};
 
 use crate::support::{
@@ -295,12 +295,22 @@ fn s4_56_only_images_that_nobody_uses_or_has_loaded_are_unused_the_oldest_first(
     assert_eq!(unused(), [a.clone(), b.clone()]);
     place.store.lease("a", "container").unwrap();
     assert_eq!(unused(), std::slice::from_ref(&b));
-    assert!(!place.store.remove_unused(&a).unwrap(), "it has come into use");
-    assert!(!place.store.remove_unused(&kept).unwrap(), "it was loaded");
+    assert_eq!(place.store.remove_unused(&a).unwrap(), Removal::Used, "it has come into use");
+    assert_eq!(place.store.remove_unused(&kept).unwrap(), Removal::Used, "it was loaded");
     place.store.release("container").unwrap();
     assert_eq!(unused(), [b.clone(), a], "it was used later than the other");
-    assert!(place.store.remove_unused(&b).unwrap());
-    assert!(!place.store.remove_unused(&b).unwrap(), "it is gone");
+    let layer = place.store.rootfs(&b).unwrap().layers.remove(0);
+    let work = fs::File::open(place.store.dir().join("use.lock")).unwrap();
+    work.lock_shared().unwrap();
+    assert_eq!(place.store.remove_unused(&b).unwrap(), Removal::Busy);
+    assert_eq!(unused().len(), 2, "it is listed still");
+    place.store.remove(&b).unwrap();
+    assert_eq!((unused().len(), layer.exists()), (1, true), "a pull may count on it");
+    drop(work);
+    assert_eq!((unused().len(), layer.exists()), (1, false), "what was left goes later");
+    let b = image("b", false);
+    assert_eq!(place.store.remove_unused(&b).unwrap(), Removal::Removed);
+    assert_eq!(place.store.remove_unused(&b).unwrap(), Removal::Used, "it is gone");
     assert_eq!(place.store.list().unwrap().len(), 2);
 }
 

@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use cri::{Error, ImageAuth, ImageInfo, ImageService, ImageUser, ObjectKind, Result, UnusedImage};
+use cri::{Error, ImageAuth, ImageInfo, ImageService, ImageUser, ObjectKind, Removal, Result, UnusedImage};
 use runtime::{ImageRoot, Images};
 
 /// Id of the only image.
@@ -113,7 +113,7 @@ impl ImageService for TestImages {
         Ok(Vec::new())
     }
 
-    async fn remove_unused_image(&self, _id: &str) -> Result<bool> {
-        Ok(false)
+    async fn remove_unused_image(&self, _id: &str) -> Result<Removal> {
+        Ok(Removal::Used)
     }
 }
