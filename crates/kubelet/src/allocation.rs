@@ -11,7 +11,7 @@ use k8s_openapi::{
     api::core::v1::{Container, Pod, PodSpec, ResourceRequirements},
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Time},
 };
-use pod_lifecycle::PendingResize;
+use pod_lifecycle::{PendingResize, RESIZE_PENDING};
 
 use crate::admission;
 
@@ -74,7 +74,7 @@ impl Turn {
         let (more, less) = (pod_requests(new), pod_requests(old));
         let needs_more = COMPUTE.iter().any(|name| admission::asked(&more, name) > admission::asked(&less, name));
         let conditions = wanted.status.iter().flat_map(|status| status.conditions.iter().flatten());
-        let pending = conditions.into_iter().find(|condition| condition.type_ == "PodResizePending");
+        let pending = conditions.into_iter().find(|condition| condition.type_ == RESIZE_PENDING);
         Self {
             needs_more,
             priority: Reverse(new.priority.unwrap_or_default()),

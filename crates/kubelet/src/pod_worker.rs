@@ -14,8 +14,8 @@ use cri::{ContainerFilter, ImageService, RuntimeEvent, RuntimeEventKind, Runtime
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use pod_lifecycle::{
-    ContainerViewState, Deadline, Effect, EffectId, EffectResult, Input, Output, PendingResize, PodMachine, PodPlan,
-    PodUpdate, RuntimeView,
+    ContainerViewState, Deadline, EVICTION_GRACE, Effect, EffectId, EffectResult, Input, Output, PendingResize,
+    PodMachine, PodPlan, PodUpdate, RuntimeView,
 };
 use tokio::{
     sync::{Notify, mpsc, watch},
@@ -25,7 +25,7 @@ use tokio::{
 
 use crate::{
     events::Regarding,
-    eviction::{self, Eviction, Membership},
+    eviction::{Eviction, Membership},
     executor::{EffectEnd, PodContext},
     linger,
     node_context::NodeContext,
@@ -267,7 +267,7 @@ impl<R: RuntimeService + ImageService> PodWorker<R> {
                 // Whatever it has found: only another turn of the loop waits for the next one.
                 Some(found) = self.looks.join_next() => {
                     if let Ok(Some(message)) = found {
-                        return Input::Evict { message, grace: eviction::IMMEDIATE, disruption: false };
+                        return Input::Evict { message, grace: EVICTION_GRACE, disruption: false };
                     }
                 }
                 Ok(()) = self.membership.eviction.changed() => {

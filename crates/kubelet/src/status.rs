@@ -10,23 +10,11 @@ use kube::{
     Api,
     api::{Patch, PatchParams},
 };
+use pod_lifecycle::{is_disruption_by_agent, is_own_condition};
 use serde_json::{Value, json};
 
 use crate::status_queue::StatusReceiver;
 
-/// Conditions that the agent owns (contract S5-30).
-const OWN_CONDITIONS: [&str; 8] = [
-    "PodReadyToStartContainers",
-    "Initialized",
-    "Ready",
-    "ContainersReady",
-    "PodScheduled",
-    "AllContainersRestarting",
-    "PodResizePending",
-    "PodResizeInProgress",
-];
-/// A condition that the agent sets, and others too (`PodConditionSharedByKubelet`).
-const SHARED_CONDITION: &str = "DisruptionTarget";
 /// Fields that are removed when the newest status has them no more.
 const OWN_FIELDS: [&str; 9] = [
     "reason",
@@ -55,8 +43,7 @@ pub(crate) enum WriterEnd {
 
 /// Returns the conditions of a stored status that belong to others.
 pub(crate) fn foreign_conditions(pod: &Pod) -> Vec<PodCondition> {
-    let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
-    conditions.filter(|c| !OWN_CONDITIONS.contains(&c.type_.as_str())).cloned().collect()
+    pod_lifecycle::foreign_conditions(pod.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default())
 }
 
 /// Writes all statuses until the sender is dropped and the last one is recorded.
@@ -192,11 +179,10 @@ fn patch(stored: &Pod, status: &PodStatus, host_ips: &[String]) -> Value {
 /// Returns what is to be done about the agent's conditions: those that are, with the transition time of those whose
 /// value did not change (contract S5-40), and the removal of those that are no more.
 fn own_conditions(stored: &Pod, new: Vec<PodCondition>) -> Vec<Value> {
-    let is_own = |c: &PodCondition| OWN_CONDITIONS.contains(&c.type_.as_str());
     let old = stored.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
-    let gone = old.iter().filter(|o| is_own(o) && new.iter().all(|c| c.type_ != o.type_));
+    let gone = old.iter().filter(|o| is_own_condition(o) && new.iter().all(|c| c.type_ != o.type_));
     let gone: Vec<_> = gone.map(|o| json!({"type": o.type_, "$patch": "delete"})).collect();
-    let there = new.into_iter().filter(|c| is_own(c) || is_set_by_agent(c)).map(|mut condition| {
+    let there = new.into_iter().filter(|c| is_own_condition(c) || is_disruption_by_agent(c)).map(|mut condition| {
         let same = old.iter().find(|o| o.type_ == condition.type_ && o.status == condition.status);
         if let Some(time) = same.and_then(|o| o.last_transition_time.clone()) {
             condition.last_transition_time = Some(time);
@@ -210,11 +196,6 @@ fn own_conditions(stored: &Pod, new: Vec<PodCondition>) -> Vec<Value> {
         value
     });
     there.chain(gone).collect()
-}
-
-/// Tells whether a condition that others set too comes from the agent.
-fn is_set_by_agent(condition: &PodCondition) -> bool {
-    condition.type_ == SHARED_CONDITION && condition.reason.as_deref() == Some("TerminationByKubelet")
 }
 
 #[cfg(test)]

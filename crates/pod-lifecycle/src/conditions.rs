@@ -174,13 +174,23 @@ impl Draft {
 
 /// Returns why an agent has begun to end the pod for the node's sake, if one has.
 pub(crate) fn disruption(conditions: &[PodCondition]) -> Option<String> {
-    let by_agent = |c: &&PodCondition| c.type_ == DISRUPTION_TARGET && c.reason.as_deref() == Some(BY_AGENT);
-    conditions.iter().find(by_agent).map(|condition| condition.message.clone().unwrap_or_default())
+    let condition = conditions.iter().find(|condition| is_disruption_by_agent(condition))?;
+    Some(condition.message.clone().unwrap_or_default())
+}
+
+/// Tells whether a condition that others set too (`PodConditionSharedByKubelet`) comes from the agent.
+pub fn is_disruption_by_agent(condition: &PodCondition) -> bool {
+    condition.type_ == DISRUPTION_TARGET && condition.reason.as_deref() == Some(BY_AGENT)
+}
+
+/// Tells whether the agent alone sets a condition (contract S5-30).
+pub fn is_own_condition(condition: &PodCondition) -> bool {
+    OWN.contains(&condition.type_.as_str())
 }
 
 /// Returns the conditions that the agent does not own.
-pub(crate) fn foreign(conditions: &[PodCondition]) -> Vec<PodCondition> {
-    conditions.iter().filter(|condition| !OWN.contains(&condition.type_.as_str())).cloned().collect()
+pub fn foreign_conditions(conditions: &[PodCondition]) -> Vec<PodCondition> {
+    conditions.iter().filter(|condition| !is_own_condition(condition)).cloned().collect()
 }
 
 const READY_TO_START: &str = "PodReadyToStartContainers";

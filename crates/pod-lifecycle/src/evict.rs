@@ -34,6 +34,6 @@ impl PodMachine {
 /// How long a kill may take at least (contract S4-60).
 const SHORTEST_PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) const REASON: &str = "Evicted";
-/// Grace of an eviction that is gone on with after a restart of the agent, which does not know how long it has lasted
-/// (`immediateEvictionGracePeriodSeconds`).
-pub(crate) const GRACE: Duration = Duration::from_secs(1);
+/// Grace of evictions by hard thresholds and limits, and of one that is gone on with after a restart of the agent, which
+/// does not know how long it has lasted (`immediateEvictionGracePeriodSeconds`).
+pub const EVICTION_GRACE: Duration = Duration::from_secs(1);

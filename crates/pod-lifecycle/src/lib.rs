@@ -29,6 +29,8 @@ mod stop_order;
 mod sync;
 mod time;
 
+pub use conditions::{foreign_conditions, is_disruption_by_agent, is_own_condition};
+pub use evict::EVICTION_GRACE;
 pub use input::{
     ContainerView, ContainerViewState, EffectResult, Failure, HookOutcome, Input, PodUpdate, ProbeOutcome, PulledImage,
     RuntimeView, SandboxView, UserView,
@@ -40,5 +42,5 @@ pub use output::{
     ResizedContainer, StopReason, Timer,
 };
 pub use plan::{ContainerIdx, ContainerPlan, PlanError, PodPlan, ProbePlan, RestartPolicy, Role};
-pub use resize::PendingResize;
+pub use resize::{PENDING as RESIZE_PENDING, PendingResize};
 pub use time::{MonoTime, Now, Timestamp};

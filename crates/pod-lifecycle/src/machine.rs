@@ -184,7 +184,9 @@ impl PodMachine {
             restarting_all: false,
             resize: Resize::default(),
             shown,
-            foreign_conditions: crate::conditions::foreign(api_status.conditions.as_deref().unwrap_or_default()),
+            foreign_conditions: crate::conditions::foreign_conditions(
+                api_status.conditions.as_deref().unwrap_or_default(),
+            ),
             // Of what the API server wrote only the conditions' times are of use.
             published: PodStatus { conditions: api_status.conditions, ..PodStatus::default() },
             was_initialised: false,
@@ -245,7 +247,7 @@ impl PodMachine {
         if !update.plan.continues(&self.plan) {
             return self.violate(Violation::OtherPod { uid: update.plan.uid });
         }
-        self.foreign_conditions = crate::conditions::foreign(&update.foreign_conditions);
+        self.foreign_conditions = crate::conditions::foreign_conditions(&update.foreign_conditions);
         let told = update.plan.pod.status.clone().unwrap_or_default();
         let before = std::mem::replace(&mut self.plan, update.plan);
         self.set_deadline();

@@ -251,7 +251,8 @@ impl Of {
 
 /// What can be resized.
 const RESIZABLE: [&str; 2] = ["cpu", "memory"];
-pub(crate) const PENDING: &str = "PodResizePending";
+/// Type of the condition of a pod whose resize waits for room (KEP-1287).
+pub const PENDING: &str = "PodResizePending";
 pub(crate) const IN_PROGRESS: &str = "PodResizeInProgress";
 const INFEASIBLE: &str = "Infeasible";
 pub(crate) const ERROR: &str = "Error";

@@ -24,7 +24,7 @@ impl PodMachine {
             machine.start_time = Timestamp::from_k8s(start_time);
             machine.set_deadline();
         }
-        machine.foreign_conditions = conditions::foreign(last.conditions.as_deref().unwrap_or_default());
+        machine.foreign_conditions = conditions::foreign_conditions(last.conditions.as_deref().unwrap_or_default());
         let has_ended = Phase::parse(last.phase.as_deref().unwrap_or_default()).outcome().is_some();
         let disruption = conditions::disruption(last.conditions.as_deref().unwrap_or_default());
         if let Some(message) = disruption.filter(|_| !has_ended) {

@@ -172,7 +172,8 @@ impl PodMachine {
     /// S4-01).
     pub(crate) fn resume_ending(&mut self, message: String) {
         let shut_down = message == SHUTDOWN_MESSAGE;
-        let (reason, grace) = if shut_down { (SHUTDOWN, self.plan.grace) } else { (evict::REASON, evict::GRACE) };
+        let (reason, grace) =
+            if shut_down { (SHUTDOWN, self.plan.grace) } else { (evict::REASON, evict::EVICTION_GRACE) };
         self.verdict = Some(Verdict { reason, message, disruption: true });
         self.delete_grace = Some(self.delete_grace.map_or(grace, |old| old.min(grace)));
     }

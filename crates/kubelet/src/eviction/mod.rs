@@ -26,7 +26,7 @@ use k8s_openapi::api::core::v1::Pod;
 use observe::Places;
 pub use options::{EvictionFlagError, EvictionFlags, EvictionOptions, ImageGcOptions};
 use options::{Signal, Threshold};
-use pod_lifecycle::{EventType, MonoTime};
+use pod_lifecycle::{EVICTION_GRACE, EventType, MonoTime};
 pub(crate) use pressure::Condition;
 use pressure::{Judgement, Observation, Pressure, Resource, Starved};
 pub(crate) use rank::is_critical;
@@ -43,8 +43,6 @@ use crate::{events::Regarding, names::pod_uid, node_context::NodeContext, paths:
 const INTERVAL: Duration = Duration::from_secs(10);
 /// How long an evicted pod is waited for before another one goes (`podCleanupTimeout`).
 const CLEANUP: Duration = Duration::from_secs(30);
-/// Grace of evictions by hard thresholds and limits (`immediateEvictionGracePeriodSeconds`).
-pub(crate) const IMMEDIATE: Duration = Duration::from_secs(1);
 /// How long images are left alone after there were too few to remove (`ImageGCPeriod`).
 const IMAGE_PERIOD: Duration = Duration::from_secs(300);
 
@@ -168,7 +166,7 @@ impl<R: RuntimeService + ImageService> Manager<R> {
             return false;
         };
         let message = rank::message(starved, candidate);
-        let grace = if starved.hard { IMMEDIATE } else { self.soft_grace(&candidate.pod) };
+        let grace = if starved.hard { EVICTION_GRACE } else { self.soft_grace(&candidate.pod) };
         let uid = pod_uid(&candidate.pod);
         // One that takes longer does not keep others from going: it is no candidate any more.
         let _ = timeout(CLEANUP, self.node.roster.evict(uid, Eviction { message, grace })).await;
@@ -195,7 +193,7 @@ impl<R: RuntimeService + ImageService> Manager<R> {
         let own = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
         let own = own.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
         let most = self.node.options.eviction.max_pod_grace;
-        own.map_or(most, |own| own.min(most)).max(IMMEDIATE)
+        own.map_or(most, |own| own.min(most)).max(EVICTION_GRACE)
     }
 
     /// Returns the pods that could go, with what they have of the resource.
